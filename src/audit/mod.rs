@@ -1,0 +1,1 @@
+//! PURE. Plan and state in, findings out.

@@ -1,0 +1,1 @@
+//! TOML as written → validated plan; all errors at once.

@@ -1,0 +1,1 @@
+//! Run, reload, shutdown: the only place that knows everything.

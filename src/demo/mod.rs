@@ -1,0 +1,1 @@
+//! An embedded lab on loopback: DNS answers and RPC bind listeners.

@@ -1,0 +1,1 @@
+//! The query engine: one answer per server and question, whatever came of it.

@@ -1,0 +1,3 @@
+//! The `kmswatch` binary: the exit code only.
+
+fn main() {}

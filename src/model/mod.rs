@@ -1,0 +1,26 @@
+//! PURE. The words of the design as types: no I/O, no clock, no tokio.
+//!
+//! Everything else imports from here, and this room imports from nobody.
+
+pub mod check;
+pub mod endpoint;
+pub mod finding;
+pub mod name;
+pub mod observation;
+pub mod plan;
+pub mod snapshot;
+pub mod srv;
+
+pub use check::Check;
+pub use endpoint::{EndpointKey, LookupKey, Path, RecordKind, Server, Transport, Upstream};
+pub use finding::{Finding, FindingState, Severity, Status, Subject};
+pub use name::{Name, NameError};
+pub use observation::{
+    Answer, Flags, LookupOutcome, Observation, Probe, ProbeOutcome, Reachability,
+};
+pub use plan::{KmsMode, Plan, PlannedDomain, Resolver};
+pub use snapshot::Snapshot;
+pub use srv::{Host, Record};
+
+/// Labels that a config attaches to a domain, resolver or host; copied to findings.
+pub type Labels = std::sync::Arc<std::collections::BTreeMap<String, String>>;

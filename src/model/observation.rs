@@ -1,0 +1,306 @@
+//! What one lookup or probe saw. A remote failure is data here, never an `Err`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{EndpointKey, LookupKey, Name, Record};
+
+/// What one lookup or probe saw, and when.
+#[derive(Debug, Clone)]
+pub enum Observation {
+    /// A server was asked.
+    Lookup {
+        /// What was asked, of whom.
+        key: LookupKey,
+        /// What came of it.
+        answer: Arc<Answer>,
+        /// When it ended.
+        at: Timestamp,
+    },
+    /// An endpoint was probed.
+    Probe {
+        /// Which endpoint, from where.
+        key: EndpointKey,
+        /// What came of it.
+        probe: Arc<Probe>,
+        /// When it ended.
+        at: Timestamp,
+    },
+}
+
+/// At most so many records of one answer are kept; the rest is counted in [`Answer::omitted`].
+pub const MAX_RECORDS: usize = 128;
+/// At most so many addresses of one target are probed.
+pub const MAX_ADDRESSES: usize = 16;
+/// At most so many endpoints of one domain are probed.
+pub const MAX_ENDPOINTS: usize = 64;
+
+/// What came of one lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The outcome.
+    pub outcome: LookupOutcome,
+    /// Header flags of the answer; `tc` says that a truncated answer came first.
+    pub flags: Flags,
+    /// From the last transmission to the answer; `None` where nothing came.
+    pub rtt: Option<Duration>,
+    /// SRV records, sorted, at most [`MAX_RECORDS`]; empty unless the outcome is `records` of an SRV lookup.
+    pub records: Vec<Record>,
+    /// Addresses, sorted, without repeats; empty unless the outcome is `records` of an address lookup.
+    pub addresses: Vec<IpAddr>,
+    /// The CNAME chain from the asked name, in order; empty where there is none.
+    pub aliases: Vec<Name>,
+    /// Records beyond the bound, dropped.
+    pub omitted: usize,
+    /// What else a person should know, e.g. that TCP was refused after a truncated answer.
+    pub detail: Option<Arc<str>>,
+}
+
+impl Answer {
+    /// An answer without any data.
+    pub fn bare(outcome: LookupOutcome) -> Self {
+        Self {
+            outcome,
+            flags: Flags::default(),
+            rtt: None,
+            records: Vec::new(),
+            addresses: Vec::new(),
+            aliases: Vec::new(),
+            omitted: 0,
+            detail: None,
+        }
+    }
+}
+
+/// Header flags of an answer (RFC 1035 section 4.1.1, RFC 4035 section 3.2.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are bits on the wire")]
+pub struct Flags {
+    /// Authoritative answer.
+    pub aa: bool,
+    /// Truncated.
+    pub tc: bool,
+    /// Authenticated data.
+    pub ad: bool,
+    /// Recursion available.
+    pub ra: bool,
+}
+
+impl Flags {
+    /// The names of the set flags that the report shows.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        [(self.aa, "aa"), (self.tc, "tc"), (self.ad, "ad")]
+            .into_iter()
+            .filter_map(|(set, name)| set.then_some(name))
+    }
+}
+
+/// What came of asking one server one question (contract, design section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LookupOutcome {
+    /// Records of the asked type.
+    Records,
+    /// The name does not exist.
+    Nxdomain,
+    /// The name exists, without records of the type.
+    Nodata,
+    /// Somebody else should know: no answer, no authority, NS records (a lame server).
+    Referral,
+    /// RCODE 2.
+    Servfail,
+    /// RCODE 5.
+    Refused,
+    /// RCODE 4.
+    Notimp,
+    /// RCODE 1, also without EDNS.
+    Formerr,
+    /// Any other RCODE.
+    OtherRcode,
+    /// No answer within all attempts.
+    Timeout,
+    /// The operating system says that the server cannot be reached, or its port is closed.
+    Unreachable,
+    /// Something came from the server that is no valid answer to the question.
+    Malformed,
+}
+
+impl LookupOutcome {
+    /// Every outcome, in the order of the contract.
+    pub const ALL: [Self; 12] = [
+        Self::Records,
+        Self::Nxdomain,
+        Self::Nodata,
+        Self::Referral,
+        Self::Servfail,
+        Self::Refused,
+        Self::Notimp,
+        Self::Formerr,
+        Self::OtherRcode,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Malformed,
+    ];
+
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Nxdomain => "nxdomain",
+            Self::Nodata => "nodata",
+            Self::Referral => "referral",
+            Self::Servfail => "servfail",
+            Self::Refused => "refused",
+            Self::Notimp => "notimp",
+            Self::Formerr => "formerr",
+            Self::OtherRcode => "other-rcode",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Malformed => "malformed",
+        }
+    }
+
+    /// Whether presence or absence may be concluded from it.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Records | Self::Nxdomain | Self::Nodata)
+    }
+
+    /// Whether the server said that there is nothing.
+    pub fn is_denial(self) -> bool {
+        matches!(self, Self::Nxdomain | Self::Nodata)
+    }
+}
+
+/// What came of one probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The outcome.
+    pub outcome: ProbeOutcome,
+    /// From the SYN to the established connection; `None` where there was none.
+    pub connect: Option<Duration>,
+    /// From the bind PDU to its whole reply; `None` where there was none.
+    pub bind: Option<Duration>,
+    /// Who rejected the connection, where an ICMP error said so.
+    pub rejected_by: Option<IpAddr>,
+    /// What else a person should know, e.g. the ICMP code or the first bytes of a peer that is no RPC.
+    pub detail: Option<Arc<str>>,
+}
+
+impl Probe {
+    /// A probe that got nowhere.
+    pub fn bare(outcome: ProbeOutcome) -> Self {
+        Self { outcome, connect: None, bind: None, rejected_by: None, detail: None }
+    }
+}
+
+/// What came of probing one endpoint (contract, design section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeOutcome {
+    /// An RPC runtime that has the KMS interface, and rejects one that cannot exist.
+    Kms,
+    /// The port accepts; the success of depth `tcp`.
+    Open,
+    /// The RPC peer accepts even an interface that cannot exist.
+    AcceptsAny,
+    /// RPC, but not KMS.
+    RpcOther,
+    /// The peer answered, and not as RPC.
+    NotRpc,
+    /// Connected, and nothing whole came before the deadline.
+    Silent,
+    /// Connected, and the peer ended the stream before its reply was whole.
+    ClosedEarly,
+    /// Connection refused.
+    Refused,
+    /// Connection reset.
+    Reset,
+    /// No connection before the deadline.
+    Timeout,
+    /// The network says that there is no way.
+    Unreachable,
+    /// The network says that the way is forbidden.
+    Prohibited,
+}
+
+/// What a probe outcome says of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reachability {
+    /// A client would be served, as far as a bind can tell.
+    Up,
+    /// A client would fail.
+    Down,
+    /// Cannot be told.
+    Unknown,
+}
+
+impl ProbeOutcome {
+    /// Every outcome, in the order of the contract.
+    pub const ALL: [Self; 12] = [
+        Self::Kms,
+        Self::Open,
+        Self::AcceptsAny,
+        Self::RpcOther,
+        Self::NotRpc,
+        Self::Silent,
+        Self::ClosedEarly,
+        Self::Refused,
+        Self::Reset,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Prohibited,
+    ];
+
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kms => "kms",
+            Self::Open => "open",
+            Self::AcceptsAny => "accepts-any",
+            Self::RpcOther => "rpc-other",
+            Self::NotRpc => "not-rpc",
+            Self::Silent => "silent",
+            Self::ClosedEarly => "closed-early",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Prohibited => "prohibited",
+        }
+    }
+
+    /// What it says of the endpoint.
+    pub fn reachability(self) -> Reachability {
+        match self {
+            Self::Kms | Self::Open | Self::AcceptsAny => Reachability::Up,
+            Self::Silent | Self::ClosedEarly => Reachability::Unknown,
+            Self::RpcOther
+            | Self::NotRpc
+            | Self::Refused
+            | Self::Reset
+            | Self::Timeout
+            | Self::Unreachable
+            | Self::Prohibited => Reachability::Down,
+        }
+    }
+}
+
+macro_rules! display_and_serialize_as_str {
+    ($($type:ty),+) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    )+};
+}
+pub(crate) use display_and_serialize_as_str;
+
+display_and_serialize_as_str!(LookupOutcome, ProbeOutcome);

@@ -1,0 +1,250 @@
+//! The validated config: what is watched, from where, and how. Made by `config`, changed by nobody.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::finding::Severity;
+use super::observation::display_and_serialize_as_str;
+use super::srv::KMS_PORT;
+use super::{Check, Host, Labels, LookupKey, Name, Path, RecordKind, Upstream};
+
+/// What is watched, from where, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Every key is observed once per interval.
+    pub interval: Duration,
+    /// How servers are asked.
+    pub dns: DnsSettings,
+    /// How endpoints are probed.
+    pub probe: ProbeSettings,
+    /// The resolvers, in the order of the config; at least one.
+    pub resolvers: Vec<Arc<Resolver>>,
+    /// The domains, sorted by name, each name once; at least one.
+    pub domains: Vec<Arc<PlannedDomain>>,
+    /// What is known of a host, by target.
+    pub hosts: HashMap<Name, Arc<HostNote>>,
+    /// Accepted findings, in the order of the config.
+    pub exceptions: Vec<Exception>,
+    /// The pages and metrics.
+    pub web: WebSettings,
+    /// The well-known port that port-mismatch and port-unusual compare with; only tests and the demo
+    /// change it.
+    pub kms_port: u16,
+}
+
+impl Plan {
+    /// A plan of everything at its default, without resolvers and domains.
+    pub fn empty() -> Self {
+        Self {
+            interval: Duration::from_mins(1),
+            dns: DnsSettings::default(),
+            probe: ProbeSettings::default(),
+            resolvers: Vec::new(),
+            domains: Vec::new(),
+            hosts: HashMap::new(),
+            exceptions: Vec::new(),
+            web: WebSettings::default(),
+            kms_port: KMS_PORT,
+        }
+    }
+
+    /// What is older than this is unknown: 3 intervals.
+    pub fn stale_after(&self) -> Duration {
+        self.interval * 3
+    }
+
+    /// Whether a host's endpoints are probed from here at all.
+    pub fn is_probed(&self, target: &Name) -> bool {
+        self.hosts.get(target).is_none_or(|note| note.probe)
+    }
+}
+
+/// How servers are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Of one attempt. Default 2 s.
+    pub timeout: Duration,
+    /// Then the outcome is `timeout`. Default 3, at least 1.
+    pub attempts: u32,
+    /// Queries per second to one server, at most, everything counted. Default 500, at least 1.
+    pub rate: u32,
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(2), attempts: 3, rate: 500 }
+    }
+}
+
+/// How endpoints are probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// How far a probe goes. Default `rpc`.
+    pub depth: Depth,
+    /// Whether the bind carries a second, random interface as control. Default true.
+    pub control: bool,
+    /// One deadline over connect and reply together. Default 3 s.
+    pub timeout: Duration,
+    /// A connect that takes longer is slow. Default 500 ms.
+    pub slow: Duration,
+    /// Probes under way at once, at most. Default 256, at least 1.
+    pub concurrency: usize,
+}
+
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self {
+            depth: Depth::Rpc,
+            control: true,
+            timeout: Duration::from_secs(3),
+            slow: Duration::from_millis(500),
+            concurrency: 256,
+        }
+    }
+}
+
+/// How far a probe goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Connect only.
+    Tcp,
+    /// Connect, then one RPC bind.
+    Rpc,
+}
+
+impl Depth {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Rpc => "rpc",
+        }
+    }
+}
+
+/// A named group of servers that one site's clients use.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resolver {
+    /// Unique within a plan.
+    pub name: Arc<str>,
+    /// The servers over the resolver's path, in the order of the config; at least one, none twice.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The path of every upstream; also of the probes of the hosts that this resolver leads to.
+    pub path: Arc<Path>,
+    /// From the config.
+    pub labels: Labels,
+}
+
+/// A domain as configured.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PlannedDomain {
+    /// The domain.
+    pub name: Name,
+    /// `_vlmcs._tcp.<name>`.
+    pub owner: Name,
+    /// Who is asked; at least one.
+    pub resolvers: Arc<[Arc<Resolver>]>,
+    /// Whether absence or presence is a finding.
+    pub kms: KmsMode,
+    /// The exact set that should be published; `None` where the config does not say.
+    pub hosts: Option<Arc<[ListedHost]>>,
+    /// From the config.
+    pub labels: Labels,
+}
+
+impl PlannedDomain {
+    /// A domain with its owner name made.
+    pub fn new(
+        name: Name,
+        resolvers: Arc<[Arc<Resolver>]>,
+        kms: KmsMode,
+        hosts: Option<Arc<[ListedHost]>>,
+        labels: Labels,
+    ) -> Self {
+        let owner = Name::owner_of(&name);
+        Self { name, owner, resolvers, kms, hosts, labels }
+    }
+
+    /// The SRV lookup of this domain on one of its servers.
+    pub fn srv_key(&self, upstream: &Arc<Upstream>) -> LookupKey {
+        LookupKey { upstream: upstream.clone(), name: self.owner.clone(), kind: RecordKind::Srv }
+    }
+}
+
+/// What is expected of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KmsMode {
+    /// Absence is a finding.
+    Required,
+    /// Absence is none.
+    Optional,
+    /// Any record is a rogue one.
+    None,
+}
+
+impl KmsMode {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A host that a domain should publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedHost {
+    /// Target and port.
+    pub host: Host,
+    /// Priority and weight, compared only where given.
+    pub priority_and_weight: Option<(u16, u16)>,
+}
+
+/// What the config knows of a host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HostNote {
+    /// False: not reachable from here by design; its status stays unknown.
+    pub probe: bool,
+    /// Why.
+    pub reason: Option<String>,
+    /// From the config.
+    pub labels: Labels,
+}
+
+/// A known and accepted finding.
+#[derive(Debug, Clone)]
+pub struct Exception {
+    /// Which checks.
+    pub checks: Vec<Check>,
+    /// The globs as written.
+    pub patterns: Vec<String>,
+    /// The globs, compiled; a finding is excepted only if all domains that it hits match.
+    pub domains: globset::GlobSet,
+    /// The severity instead; `None` is "off".
+    pub severity: Option<Severity>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The last day (UTC) on which it holds.
+    pub expires: Option<jiff::civil::Date>,
+}
+
+/// The pages and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSettings {
+    /// Where the daemon listens. Default 127.0.0.1:9688.
+    pub listen: SocketAddr,
+    /// Where people reach it; without a trailing slash; empty where unknown.
+    pub external_url: String,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9688)), external_url: String::new() }
+    }
+}
+
+display_and_serialize_as_str!(Depth, KmsMode);

@@ -1,0 +1,173 @@
+//! The immutable state after an audit; everything published is read from it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::observation::display_and_serialize_as_str;
+use super::{
+    Answer, Finding, Host, Path, PlannedDomain, Probe, Record, Resolver, Status, Upstream,
+};
+
+/// The immutable state after an audit: a generation number and `Arc`s of parts, unchanged ones
+/// shared with the generation before.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Counts up with every audit.
+    pub generation: u64,
+    /// When observing began: for `check` its start, for `run` the start of the daemon.
+    pub started: Timestamp,
+    /// When this audit was made.
+    pub at: Timestamp,
+    /// The worst active finding.
+    pub status: Status,
+    /// Sorted by name.
+    pub domains: Vec<DomainEntry>,
+    /// Every host that some domain publishes, sorted.
+    pub hosts: Vec<Arc<HostView>>,
+    /// Active and suppressed ones; sorted by severity (worst first), check, subject, id.
+    pub findings: Vec<Arc<Finding>>,
+    /// Counts.
+    pub summary: Summary,
+}
+
+/// A domain with what the estate's findings make of it.
+#[derive(Debug, Clone)]
+pub struct DomainEntry {
+    /// The worst active finding that hits it.
+    pub status: Status,
+    /// What was seen of it.
+    pub view: Arc<DomainView>,
+}
+
+/// What was seen of a domain.
+#[derive(Debug, PartialEq)]
+pub struct DomainView {
+    /// As configured.
+    pub domain: Arc<PlannedDomain>,
+    /// The latest answer of each server, in the order of resolvers and servers; servers not yet
+    /// asked are left out.
+    pub answers: Vec<AnswerView>,
+    /// The union of the servers' last usable answers: distinct, sorted; the TTL is the least.
+    pub records: Vec<Record>,
+    /// The hosts of `records`: duplicates collapsed, sorted by priority, weight (greatest first), name.
+    pub hosts: Vec<DomainHost>,
+    /// When it was audited.
+    pub audited: Timestamp,
+}
+
+/// What one server said last.
+#[derive(Debug, PartialEq)]
+pub struct AnswerView {
+    /// The group that the server was asked for.
+    pub resolver: Arc<Resolver>,
+    /// The server over its path.
+    pub upstream: Arc<Upstream>,
+    /// The latest answer.
+    pub answer: Arc<Answer>,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// A host as one domain publishes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainHost {
+    /// Target and port.
+    pub host: Host,
+    /// The least, where servers differ.
+    pub priority: u16,
+    /// The weight at that priority; weights of duplicates add.
+    pub weight: u32,
+    /// The part of new clients that pick it first, 0..=1.
+    pub share: f64,
+    /// The same over what is up.
+    pub live_share: f64,
+    /// As seen over the paths of this domain's resolvers.
+    pub status: HostStatus,
+}
+
+/// What is known of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostStatus {
+    /// Every endpoint answers.
+    Up,
+    /// Some addresses or paths answer, some do not.
+    Degraded,
+    /// None answers.
+    Down,
+    /// Cannot be told.
+    Unknown,
+}
+
+impl HostStatus {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether some client is served.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Up | Self::Degraded)
+    }
+}
+
+/// A host over all its endpoints and paths.
+#[derive(Debug, PartialEq)]
+pub struct HostView {
+    /// Target and port.
+    pub host: Host,
+    /// Over all paths.
+    pub status: HostStatus,
+    /// The status over each path that leads to it, sorted by path.
+    pub paths: Vec<(Arc<Path>, HostStatus)>,
+    /// The domains that publish it, sorted.
+    pub domains: Vec<super::Name>,
+    /// Sorted by path and address.
+    pub endpoints: Vec<EndpointView>,
+}
+
+/// One address of a host over one path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointView {
+    /// From where.
+    pub path: Arc<Path>,
+    /// The address; the port is the host's.
+    pub address: IpAddr,
+    /// The latest probe; `None` where it was not probed yet, or is not to be.
+    pub probe: Option<Arc<Probe>>,
+    /// When it was probed.
+    pub at: Option<Timestamp>,
+}
+
+/// Counts over a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Configured domains.
+    pub domains: usize,
+    /// Published hosts.
+    pub hosts: usize,
+    /// Their endpoints.
+    pub endpoints: usize,
+    /// Active critical findings.
+    pub critical: usize,
+    /// Active warnings.
+    pub warning: usize,
+    /// Active infos.
+    pub info: usize,
+}
+
+impl Snapshot {
+    /// How long observing took until this audit.
+    pub fn duration(&self) -> Duration {
+        self.at.duration_since(self.started).unsigned_abs()
+    }
+}
+
+display_and_serialize_as_str!(HostStatus);

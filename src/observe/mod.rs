@@ -1,0 +1,1 @@
+//! What must be observed, what has been, and when the next observation is due.

@@ -1,0 +1,1 @@
+//! Connect to an endpoint, then one RPC bind.

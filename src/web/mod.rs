@@ -1,0 +1,1 @@
+//! HTTP: metrics, JSON and the control paths.
