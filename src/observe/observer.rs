@@ -1,0 +1,229 @@
+//! The loop that owns the state: it gives work out, takes observations in, and never outruns either.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::Clock;
+use crate::model::{EndpointKey, LookupKey, Observation, Plan, Upstream};
+use crate::stats::Stats;
+
+use super::schedule::{Key, Progress, Schedule};
+use super::state::{Changes, State};
+use super::work::{srv_keys, work};
+
+/// Where work goes out to. Both take what they have room for at once, and give back the rest.
+pub trait Outlet {
+    /// Asks a server.
+    fn lookups(&self, upstream: &Arc<Upstream>, keys: Vec<LookupKey>) -> Vec<LookupKey>;
+    /// Probes endpoints.
+    fn probes(&self, keys: Vec<EndpointKey>) -> Vec<EndpointKey>;
+}
+
+/// Owns the state: gives work out when it is due, and takes observations in.
+#[derive(Debug)]
+pub struct Observer {
+    plan: Arc<Plan>,
+    state: State,
+    schedule: Schedule,
+    backlog: Backlog,
+    inbox: mpsc::Receiver<Vec<Observation>>,
+    clock: Clock,
+    stats: Arc<Stats>,
+    /// The revision of the state that the schedule knows.
+    revision: Option<u64>,
+    /// When the work may be worked out again.
+    next_work: Instant,
+}
+
+/// Keys whose time has come, and that nobody had room for yet.
+#[derive(Debug, Default)]
+struct Backlog {
+    lookups: HashMap<Arc<Upstream>, VecDeque<(LookupKey, Instant)>, FixedState>,
+    probes: VecDeque<(EndpointKey, Instant)>,
+}
+
+/// At most so many keys are handed over at once.
+const BATCH: usize = 256;
+/// Working out the work takes at most one part in so many of the time.
+const WORK_PART: u32 = 20;
+
+impl Observer {
+    /// Begins with `plan`; everything is due at once. `inbox` is what the outlet's observations
+    /// come through.
+    pub fn new(
+        plan: Arc<Plan>,
+        inbox: mpsc::Receiver<Vec<Observation>>,
+        clock: Clock,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(plan.interval, now);
+        schedule.replan(plan.interval, srv_keys(&plan), now, |_| false);
+        Self {
+            plan,
+            state: State::default(),
+            schedule,
+            backlog: Backlog::default(),
+            inbox,
+            clock,
+            stats,
+            revision: None,
+            next_work: now,
+        }
+    }
+
+    /// Takes over another plan: observations whose keys remain are kept, late results of removed
+    /// keys are dropped.
+    pub fn replan(&mut self, plan: Arc<Plan>) {
+        let now = Instant::now();
+        let state = &self.state;
+        self.plan = plan;
+        self.schedule.replan(self.plan.interval, srv_keys(&self.plan), now, |key| {
+            state.lookup(key).is_some()
+        });
+        self.work_out(now);
+        let (schedule, state) = (&self.schedule, &mut self.state);
+        state.retain(
+            |key| schedule.contains(&Key::Lookup(key.clone())),
+            |key| schedule.contains(&Key::Endpoint(key.clone())),
+        );
+        self.backlog.retain(|key| schedule.contains(key));
+    }
+
+    /// Gives out what is due and takes in what comes; returns at `until` at the latest, and after
+    /// each batch of observations. It may be dropped at its await without losing anything.
+    pub async fn step(&mut self, until: Instant) {
+        let now = Instant::now();
+        if self.is_work_due(now) {
+            self.work_out(now);
+        }
+        while let Some((key, slot)) = self.schedule.next_due(now) {
+            self.backlog.push(key, slot);
+        }
+        let wake = self.next_wake(until);
+        tokio::select! {
+            biased;
+            batch = self.inbox.recv() => batch.into_iter().flatten().for_each(|seen| self.take(seen)),
+            () = sleep_until(wake) => {}
+        }
+        while let Ok(batch) = self.inbox.try_recv() {
+            batch.into_iter().for_each(|seen| self.take(seen));
+        }
+    }
+
+    /// Hands over what waits, as far as there is room.
+    pub fn give_out(&mut self, outlet: &impl Outlet) {
+        let oldest = self.backlog.give_out(outlet);
+        let now = Instant::now();
+        let lag = oldest.map_or(Duration::ZERO, |slot| now.saturating_duration_since(slot));
+        self.stats.set_lag(lag);
+    }
+
+    /// Whether everything that must be known was observed at least once.
+    pub fn is_complete(&self) -> bool {
+        self.schedule.progress().unmet == 0 && self.revision == Some(self.state.revision())
+    }
+
+    /// How far the first pass is.
+    pub fn progress(&self) -> Progress {
+        self.schedule.progress()
+    }
+
+    /// What is known.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What was observed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        self.state.take_changes()
+    }
+
+    fn take(&mut self, observation: Observation) {
+        let key = match &observation {
+            Observation::Lookup { key, .. } => Key::Lookup(key.clone()),
+            Observation::Probe { key, .. } => Key::Endpoint(key.clone()),
+        };
+        if self.schedule.ended(&key) {
+            self.state.record(observation);
+        }
+    }
+
+    fn is_work_due(&self, now: Instant) -> bool {
+        if self.revision == Some(self.state.revision()) {
+            // Time alone makes answers old, and then other servers must be asked.
+            return now >= self.next_work + self.plan.interval;
+        }
+        self.schedule.progress().unmet == 0 || now >= self.next_work
+    }
+
+    fn work_out(&mut self, now: Instant) {
+        self.revision = Some(self.state.revision());
+        let work = work(&self.plan, &self.state, self.clock.at(now));
+        self.schedule.reconcile(&work, now);
+        let done = Instant::now();
+        self.next_work = done + (done - now) * WORK_PART;
+    }
+
+    fn next_wake(&mut self, until: Instant) -> Instant {
+        let slot = self.schedule.next_slot().unwrap_or(until);
+        let work = match self.revision == Some(self.state.revision()) {
+            true => self.next_work + self.plan.interval,
+            false => self.next_work,
+        };
+        until.min(slot).min(work)
+    }
+}
+
+impl Backlog {
+    fn push(&mut self, key: Key, slot: Instant) {
+        match key {
+            Key::Lookup(key) => {
+                self.lookups.entry(key.upstream.clone()).or_default().push_back((key, slot));
+            }
+            Key::Endpoint(key) => self.probes.push_back((key, slot)),
+        }
+    }
+
+    /// Returns since when the oldest key that is left waits.
+    fn give_out(&mut self, outlet: &impl Outlet) -> Option<Instant> {
+        for (upstream, queue) in &mut self.lookups {
+            drain(queue, |keys| outlet.lookups(upstream, keys));
+        }
+        drain(&mut self.probes, |keys| outlet.probes(keys));
+        let lookups =
+            self.lookups.values().filter_map(|queue| queue.front()).map(|(_, slot)| *slot);
+        lookups.chain(self.probes.front().map(|(_, slot)| *slot)).min()
+    }
+
+    fn retain(&mut self, is_wanted: impl Fn(&Key) -> bool) {
+        for queue in self.lookups.values_mut() {
+            queue.retain(|(key, _)| is_wanted(&Key::Lookup(key.clone())));
+        }
+        self.lookups.retain(|_, queue| !queue.is_empty());
+        self.probes.retain(|(key, _)| is_wanted(&Key::Endpoint(key.clone())));
+    }
+}
+
+/// Hands over batches until one is not taken whole.
+fn drain<K>(queue: &mut VecDeque<(K, Instant)>, submit: impl Fn(Vec<K>) -> Vec<K>) {
+    while !queue.is_empty() {
+        let batch: Vec<(K, Instant)> = queue.drain(..queue.len().min(BATCH)).collect();
+        let slots: Vec<Instant> = batch.iter().map(|(_, slot)| *slot).collect();
+        let left = submit(batch.into_iter().map(|(key, _)| key).collect());
+        if left.is_empty() {
+            continue;
+        }
+        // What is given back is the end of the batch.
+        let taken = slots.len() - left.len();
+        for pair in left.into_iter().zip(slots[taken..].iter().copied()).rev() {
+            queue.push_front(pair);
+        }
+        return;
+    }
+}

@@ -1,0 +1,117 @@
+//! PURE. What a resolver's servers say of a target's addresses.
+
+use std::net::IpAddr;
+
+use crate::model::observation::MAX_ADDRESSES;
+use crate::model::{LookupKey, Name, RecordKind, Resolver};
+
+use super::state::{Horizon, Lookup, State};
+
+/// What a resolver's servers say of a target's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    /// Whether there are addresses.
+    pub verdict: Verdict,
+    /// Sorted, at most [`MAX_ADDRESSES`]; held from the last answer that had some while no server
+    /// says otherwise.
+    pub addresses: Vec<IpAddr>,
+    /// The CNAME chain that led to them; empty where the target has addresses of its own.
+    pub aliases: Vec<Name>,
+}
+
+/// Whether a target has addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has.
+    Resolved,
+    /// A and AAAA are both denied by every usable answer.
+    Denied,
+    /// The lookups failed: nobody knows.
+    Unknown,
+    /// Not every server that has to be asked was asked yet.
+    Pending,
+}
+
+/// The two types of addresses.
+pub const ADDRESS_KINDS: [RecordKind; 2] = [RecordKind::A, RecordKind::Aaaa];
+
+/// What the servers of `resolver` say of `target`. The freshest answer with addresses counts, as a
+/// client would have got it from one of them; only where none has any, all must have been asked.
+/// A target that spells an address needs no server.
+pub fn resolve(state: &State, resolver: &Resolver, target: &Name, horizon: &Horizon) -> Resolution {
+    if let Some(address) = target.as_address() {
+        return Resolution {
+            verdict: Verdict::Resolved,
+            addresses: vec![address],
+            aliases: vec![],
+        };
+    }
+    let kinds = ADDRESS_KINDS.map(|kind| Kind::of(state, resolver, target, kind, horizon));
+    let known: Vec<&Lookup> = kinds.iter().filter_map(|kind| kind.records).collect();
+    let denied = kinds.iter().all(|kind| kind.is_denied);
+    let is_fresh =
+        |lookup: &&Lookup| lookup.usable.as_ref().is_some_and(|usable| horizon.is_fresh(usable.at));
+    let verdict = match known.iter().any(is_fresh) {
+        true => Verdict::Resolved,
+        false if denied => Verdict::Denied,
+        false if kinds.iter().any(|kind| kind.is_pending) => Verdict::Pending,
+        false => Verdict::Unknown,
+    };
+    let held = if verdict == Verdict::Denied { &[][..] } else { &known };
+    let answers =
+        || held.iter().filter_map(|lookup| lookup.usable.as_ref()).map(|usable| &usable.value);
+    let mut addresses: Vec<IpAddr> =
+        answers().flat_map(|answer| answer.addresses.iter().copied()).collect();
+    addresses.sort_unstable();
+    addresses.truncate(MAX_ADDRESSES);
+    let aliases =
+        answers().map(|answer| answer.aliases.clone()).find(|aliases| !aliases.is_empty());
+    Resolution { verdict, addresses, aliases: aliases.unwrap_or_default() }
+}
+
+/// What the servers say of one type.
+struct Kind<'a> {
+    /// The last usable answer with addresses, of the server that gave it last.
+    records: Option<&'a Lookup>,
+    /// Every server was asked, one at least gave a fresh usable answer, and every such answer denies.
+    is_denied: bool,
+    /// Some server was not asked yet.
+    is_pending: bool,
+}
+
+impl<'a> Kind<'a> {
+    fn of(
+        state: &'a State,
+        resolver: &Resolver,
+        target: &Name,
+        kind: RecordKind,
+        horizon: &Horizon,
+    ) -> Self {
+        let (mut records, mut denials, mut is_pending) =
+            (None::<(&Lookup, jiff::Timestamp)>, 0, false);
+        for upstream in &resolver.upstreams {
+            let key = LookupKey { upstream: upstream.clone(), name: target.clone(), kind };
+            let Some(lookup) = state.lookup(&key) else {
+                is_pending = true;
+                continue;
+            };
+            let Some(usable) = &lookup.usable else { continue };
+            let is_fresh = horizon.is_fresh(usable.at);
+            if usable.value.outcome.is_denial() {
+                denials += usize::from(is_fresh);
+                continue;
+            }
+            // It had addresses when it was asked last, but its turn was long ago.
+            is_pending |= !is_fresh && lookup.latest.at == usable.at;
+            if records.is_none_or(|(_, at)| at < usable.at) {
+                records = Some((lookup, usable.at));
+            }
+        }
+        let has_fresh = records.is_some_and(|(_, at)| horizon.is_fresh(at));
+        Self {
+            records: records.map(|(lookup, _)| lookup),
+            is_denied: denials > 0 && !is_pending && !has_fresh,
+            is_pending,
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! When each key is observed: at once in the first pass, then at its own phase of the interval.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use siphasher::sip::SipHasher13;
+use tokio::time::Instant;
+
+use crate::model::{EndpointKey, LookupKey, Path, RecordKind};
+
+use super::work::{Turn, Work, spread};
+
+/// When each key is observed. A key is in flight once; a slot that comes while it is, is skipped.
+#[derive(Debug)]
+pub struct Schedule {
+    interval: Duration,
+    /// Slots are counted from here.
+    epoch: Instant,
+    entries: Vec<Entry>,
+    free: Vec<usize>,
+    index: HashMap<Key, usize, FixedState>,
+    slots: BinaryHeap<Reverse<Slot>>,
+    /// Keys of the first pass that were not observed yet.
+    unmet: usize,
+}
+
+/// What is scheduled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A lookup.
+    Lookup(LookupKey),
+    /// A probe.
+    Endpoint(EndpointKey),
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    turn: Turn,
+    /// Counts up with each change of the slot: older slots of this entry in the heap are void.
+    version: u32,
+    slot: Instant,
+    in_flight: bool,
+    was_observed: bool,
+    /// Marks what the last reconciliation wanted.
+    wanted: bool,
+}
+
+/// A slot in the heap: when, which entry, which version of it.
+type Slot = (Instant, usize, u32);
+
+/// What is left to do of the first pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Keys that are scheduled.
+    pub known: usize,
+    /// Those of them that must still be observed once.
+    pub unmet: usize,
+}
+
+impl Schedule {
+    /// Nothing to do, yet.
+    pub fn new(interval: Duration, epoch: Instant) -> Self {
+        Self {
+            interval,
+            epoch,
+            entries: Vec::new(),
+            free: Vec::new(),
+            index: HashMap::default(),
+            slots: BinaryHeap::new(),
+            unmet: 0,
+        }
+    }
+
+    /// Takes over the SRV lookups of a plan and its interval. `was_observed` tells of keys whose
+    /// observations were kept.
+    pub fn replan(
+        &mut self,
+        interval: Duration,
+        keys: Vec<LookupKey>,
+        now: Instant,
+        was_observed: impl Fn(&LookupKey) -> bool,
+    ) {
+        let is_other_interval = self.interval != interval;
+        self.interval = interval;
+        self.mark_unwanted(Key::is_srv);
+        for key in keys {
+            let was_observed = was_observed(&key);
+            self.want(Key::Lookup(key), Turn::ALWAYS, now, was_observed);
+        }
+        self.remove_unwanted();
+        if is_other_interval {
+            self.reschedule_all(now);
+        }
+    }
+
+    /// Makes the addresses and endpoints be those of `work`.
+    pub fn reconcile(&mut self, work: &Work, now: Instant) {
+        self.mark_unwanted(|key| !key.is_srv());
+        for (key, turn) in &work.addresses {
+            self.want(Key::Lookup(key.clone()), *turn, now, false);
+        }
+        for key in &work.endpoints {
+            self.want(Key::Endpoint(key.clone()), Turn::ALWAYS, now, false);
+        }
+        self.remove_unwanted();
+    }
+
+    /// The next key whose time has come and when it should have been; it is in flight from now on.
+    pub fn next_due(&mut self, now: Instant) -> Option<(Key, Instant)> {
+        while let Some(Reverse((slot, id, version))) = self.slots.peek().copied() {
+            if !self.is_current(id, version) {
+                self.slots.pop();
+                continue;
+            }
+            if slot > now {
+                return None;
+            }
+            self.slots.pop();
+            self.set_next_slot(id, now);
+            let entry = &mut self.entries[id];
+            if !std::mem::replace(&mut entry.in_flight, true) {
+                return Some((entry.key.clone(), slot));
+            }
+        }
+        None
+    }
+
+    /// When the next key is due.
+    pub fn next_slot(&mut self) -> Option<Instant> {
+        while let Some(Reverse((slot, id, version))) = self.slots.peek().copied() {
+            if self.is_current(id, version) {
+                return Some(slot);
+            }
+            self.slots.pop();
+        }
+        None
+    }
+
+    /// A key was observed. False: it is not wanted any more, and what was seen is to be dropped.
+    pub fn ended(&mut self, key: &Key) -> bool {
+        let Some(id) = self.index.get(key).copied() else { return false };
+        let entry = &mut self.entries[id];
+        entry.in_flight = false;
+        if !entry.was_observed {
+            entry.was_observed = true;
+            self.unmet -= usize::from(entry.is_needed());
+        }
+        true
+    }
+
+    /// Whether the key is scheduled.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.index.contains_key(key)
+    }
+
+    /// How far the first pass is.
+    pub fn progress(&self) -> Progress {
+        Progress { known: self.index.len(), unmet: self.unmet }
+    }
+
+    fn want(&mut self, key: Key, turn: Turn, now: Instant, was_observed: bool) {
+        if let Some(id) = self.index.get(&key).copied() {
+            self.entries[id].wanted = true;
+            self.set_turn(id, turn, now);
+            return;
+        }
+        let entry = Entry {
+            key: key.clone(),
+            turn,
+            version: 0,
+            slot: now,
+            in_flight: false,
+            was_observed,
+            wanted: true,
+        };
+        let id = self.insert(entry);
+        self.index.insert(key, id);
+        self.begin(id, now);
+    }
+
+    /// Keys of the first pass are due at once, all others at their slot.
+    fn begin(&mut self, id: usize, now: Instant) {
+        let entry = &self.entries[id];
+        if entry.is_needed() && !entry.was_observed {
+            self.unmet += 1;
+            self.set_slot(id, now);
+        } else {
+            self.set_next_slot(id, now);
+        }
+    }
+
+    fn set_turn(&mut self, id: usize, turn: Turn, now: Instant) {
+        let entry = &mut self.entries[id];
+        if entry.turn == turn {
+            return;
+        }
+        let was_counted = entry.is_needed() && !entry.was_observed;
+        entry.turn = turn;
+        self.unmet -= usize::from(was_counted);
+        // What is in flight will be observed; it is not asked twice.
+        match self.entries[id].in_flight {
+            false => self.begin(id, now),
+            true => {
+                self.unmet +=
+                    usize::from(self.entries[id].is_needed() && !self.entries[id].was_observed);
+            }
+        }
+    }
+
+    fn insert(&mut self, entry: Entry) -> usize {
+        if let Some(id) = self.free.pop() {
+            let version = self.entries[id].version.wrapping_add(1);
+            self.entries[id] = Entry { version, ..entry };
+            return id;
+        }
+        self.entries.push(entry);
+        self.entries.len() - 1
+    }
+
+    fn mark_unwanted(&mut self, which: impl Fn(&Key) -> bool) {
+        self.entries
+            .iter_mut()
+            .filter(|entry| which(&entry.key))
+            .for_each(|entry| entry.wanted = false);
+    }
+
+    fn remove_unwanted(&mut self) {
+        let (entries, free, unmet) = (&mut self.entries, &mut self.free, &mut self.unmet);
+        self.index.retain(|_, id| {
+            let entry = &mut entries[*id];
+            if !entry.wanted {
+                *unmet -= usize::from(entry.is_needed() && !entry.was_observed);
+                entry.version = entry.version.wrapping_add(1);
+                free.push(*id);
+            }
+            entry.wanted
+        });
+    }
+
+    fn reschedule_all(&mut self, now: Instant) {
+        let ids: Vec<usize> = self.index.values().copied().collect();
+        for id in ids {
+            if self.entries[id].was_observed {
+                self.set_next_slot(id, now);
+            }
+        }
+    }
+
+    fn set_next_slot(&mut self, id: usize, now: Instant) {
+        let entry = &self.entries[id];
+        let slot = slot_after(self.epoch, self.interval, entry, now);
+        self.set_slot(id, slot);
+    }
+
+    fn set_slot(&mut self, id: usize, slot: Instant) {
+        let entry = &mut self.entries[id];
+        entry.version = entry.version.wrapping_add(1);
+        entry.slot = slot;
+        self.slots.push(Reverse((slot, id, entry.version)));
+    }
+
+    fn is_current(&self, id: usize, version: u32) -> bool {
+        self.entries[id].version == version
+    }
+}
+
+impl Key {
+    fn is_srv(&self) -> bool {
+        matches!(self, Self::Lookup(lookup) if lookup.kind == RecordKind::Srv)
+    }
+}
+
+impl Entry {
+    /// Whether the first pass waits for it.
+    fn is_needed(&self) -> bool {
+        self.turn.offset == 0
+    }
+}
+
+/// The first slot after `now`. Slots are an interval apart (times the turn); each is moved by a
+/// jitter of at most a sixteenth of the interval, so that nothing that also runs by the clock meets
+/// it every time.
+fn slot_after(epoch: Instant, interval: Duration, entry: &Entry, now: Instant) -> Instant {
+    let interval = nanoseconds(interval).max(1);
+    let hash = phase_hash(&entry.key);
+    let phase = hash % interval + u64::from(entry.turn.offset).saturating_mul(interval);
+    let period = interval.saturating_mul(u64::from(entry.turn.every));
+    let elapsed = nanoseconds(now.saturating_duration_since(epoch));
+    let number = (elapsed + period - phase % period) / period;
+    let jitter = FixedState::with_seed(hash).hash_one(number) % (interval / 16).max(1);
+    let since_epoch = (number * period).saturating_add(phase % period).saturating_add(jitter);
+    epoch + Duration::from_nanos(since_epoch)
+}
+
+/// Address lookups of one name have one phase on all servers, so that their turns follow each other.
+fn phase_hash(key: &Key) -> u64 {
+    let (path, mut hasher) = match key {
+        Key::Lookup(lookup) if lookup.kind != RecordKind::Srv => {
+            return spread(&lookup.name).rotate_left(lookup.kind as u32);
+        }
+        Key::Lookup(lookup) => {
+            let mut hasher = SipHasher13::new();
+            hasher.write(lookup.name.as_str().as_bytes());
+            std::hash::Hash::hash(&lookup.upstream.server, &mut hasher);
+            (&lookup.upstream.path, hasher)
+        }
+        Key::Endpoint(endpoint) => {
+            let mut hasher = SipHasher13::new();
+            std::hash::Hash::hash(&endpoint.address, &mut hasher);
+            (&*endpoint.path, hasher)
+        }
+    };
+    std::hash::Hash::hash::<SipHasher13>(path as &Path, &mut hasher);
+    hasher.finish()
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Name, Server, Transport, Upstream};
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn srv(number: usize) -> LookupKey {
+        let server = Server { transport: Transport::Udp, address: ([127, 0, 0, 1], 53).into() };
+        let name = Name::parse(&format!("d{number}.test")).expect("a name");
+        let upstream = Arc::new(Upstream { server, path: Path::default() });
+        LookupKey { upstream, name, kind: RecordKind::Srv }
+    }
+
+    fn planned(count: usize, epoch: Instant) -> Schedule {
+        let mut schedule = Schedule::new(MINUTE, epoch);
+        schedule.replan(MINUTE, (0..count).map(srv).collect(), epoch, |_| false);
+        schedule
+    }
+
+    /// All keys that come due until `end`, each observed at once.
+    fn drain(schedule: &mut Schedule, end: Instant) -> Vec<(Key, Instant)> {
+        let mut seen = Vec::new();
+        while let Some((key, slot)) = schedule.next_due(end) {
+            schedule.ended(&key);
+            // Later slots of the same key are counted from the slot, not from the end.
+            seen.push((key, slot));
+        }
+        seen
+    }
+
+    #[test]
+    fn the_first_pass_is_due_at_once_and_then_complete() {
+        let epoch = Instant::now();
+        let mut schedule = planned(100, epoch);
+        assert_eq!(schedule.progress(), Progress { known: 100, unmet: 100 });
+        assert_eq!(drain(&mut schedule, epoch).len(), 100);
+        assert_eq!(schedule.progress(), Progress { known: 100, unmet: 0 });
+        assert!(schedule.next_slot().expect("a next slot") > epoch);
+    }
+
+    #[test]
+    fn each_key_has_one_slot_an_interval_spread_evenly() {
+        let epoch = Instant::now();
+        let mut schedule = planned(600, epoch);
+        drain(&mut schedule, epoch);
+        let mut slots: HashMap<Key, Vec<Duration>> = HashMap::new();
+        for second in 1..=300 {
+            for (key, slot) in drain(&mut schedule, epoch + Duration::from_secs(second)) {
+                slots.entry(key).or_default().push(slot - epoch);
+            }
+        }
+        let jitter = MINUTE / 16;
+        let gaps = || {
+            slots.values().flat_map(|slots| {
+                slots.windows(2).map(|pair| pair[1].checked_sub(pair[0]).unwrap())
+            })
+        };
+        assert_eq!(slots.len(), 600);
+        assert!(
+            gaps().all(|gap| gap >= MINUTE.checked_sub(jitter).unwrap() && gap <= MINUTE + jitter)
+        );
+        let mut sixths = [0_usize; 6];
+        slots.values().for_each(|slots| sixths[(slots[1].as_secs() % 60 / 10) as usize] += 1);
+        assert!(sixths.iter().all(|count| (70..=130).contains(count)), "{sixths:?}");
+    }
+
+    #[test]
+    fn a_key_in_flight_skips_its_slots() {
+        let epoch = Instant::now();
+        let mut schedule = planned(1, epoch);
+        let (key, _) = schedule.next_due(epoch).expect("due");
+        assert!(schedule.next_due(epoch + 3 * MINUTE).is_none());
+        assert!(schedule.ended(&key));
+        assert!(schedule.next_due(epoch + 5 * MINUTE).is_some());
+    }
+
+    #[test]
+    fn late_results_of_removed_keys_are_refused() {
+        let epoch = Instant::now();
+        let mut schedule = planned(2, epoch);
+        let (key, _) = schedule.next_due(epoch).expect("due");
+        schedule.replan(MINUTE, vec![], epoch, |_| false);
+        assert!(!schedule.ended(&key));
+        assert_eq!(schedule.progress(), Progress { known: 0, unmet: 0 });
+        assert!(schedule.next_due(epoch + MINUTE).is_none());
+    }
+
+    #[test]
+    fn kept_keys_keep_their_slots_and_new_ones_are_due_at_once() {
+        let epoch = Instant::now();
+        let mut schedule = planned(1, epoch);
+        drain(&mut schedule, epoch);
+        schedule.replan(MINUTE, vec![srv(0), srv(1)], epoch, |key| *key == srv(0));
+        let due: Vec<Key> = drain(&mut schedule, epoch).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(due, [Key::Lookup(srv(1))]);
+    }
+
+    #[test]
+    fn turns_follow_each_other() {
+        let epoch = Instant::now();
+        let mut schedule = Schedule::new(MINUTE, epoch);
+        let key = |octet: u8| {
+            let address = ([127, 0, 0, octet], 53).into();
+            let server = Server { transport: Transport::Udp, address };
+            let upstream = Arc::new(Upstream { server, path: Path::default() });
+            LookupKey { upstream, kind: RecordKind::A, ..srv(0) }
+        };
+        let mut work = Work::default();
+        for offset in 0..3_u8 {
+            work.addresses.insert(key(offset), Turn { every: 3, offset: u32::from(offset) });
+        }
+        schedule.reconcile(&work, epoch);
+        assert_eq!(schedule.progress(), Progress { known: 3, unmet: 1 });
+        drain(&mut schedule, epoch);
+        let slots: Vec<(u8, u64)> = (1..=9)
+            .flat_map(|minute| {
+                let seen = drain(&mut schedule, epoch + minute * MINUTE);
+                seen.into_iter().map(move |(key, slot)| (key, slot, minute))
+            })
+            .map(|(key, slot, _)| match key {
+                Key::Lookup(lookup) => match lookup.upstream.server.address.ip() {
+                    std::net::IpAddr::V4(address) => {
+                        (address.octets()[3], (slot - epoch).as_secs() / 60)
+                    }
+                    std::net::IpAddr::V6(_) => unreachable!("the test has no such server"),
+                },
+                Key::Endpoint(_) => unreachable!("the test has no endpoints"),
+            })
+            .collect();
+        let steps: Vec<u8> = slots.windows(2).map(|pair| (pair[1].0 + 3 - pair[0].0) % 3).collect();
+        assert!(slots.len() >= 8 && steps.iter().all(|step| *step == 1), "{slots:?}");
+    }
+}
