@@ -1,1 +1,3 @@
 //! PURE. Plan and state in, findings out.
+
+pub mod texts;

@@ -1,0 +1,427 @@
+//! The one text of each check: its page in `docs/checks/`, and the remedy made of that page's commands.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::LazyLock;
+
+use crate::model::endpoint::DNS_PORT;
+use crate::model::srv::KMS_PORT;
+use crate::model::{Check, Server, Transport};
+
+/// The page that explains a check, as Markdown, placeholders and all; a line that says so for a
+/// check that this version does not raise.
+pub fn page(check: Check) -> &'static str {
+    PAGES.iter().find(|(of, _)| *of == check).map_or(NOT_BUILT, |(_, page)| page)
+}
+
+/// What to do about a finding: a sentence, then the commands to see and to mend it, each on a line
+/// of its own that can be copied to a shell.
+///
+/// They are the fenced commands of the page. One whose value is not known is left out.
+pub fn remedy(check: Check, values: &Values) -> String {
+    let Some(template) = TEMPLATES.get(&check) else { return String::new() };
+    let mut text = values.fill(&template.advice, OnMissing::Name).unwrap_or_default();
+    for (heading, commands) in [("See:", &template.see), ("Mend:", &template.mend)] {
+        let lines: Vec<String> =
+            commands.iter().filter_map(|command| values.fill_command(command)).collect();
+        if lines.is_empty() {
+            continue;
+        }
+        text.push('\n');
+        text.push_str(heading);
+        for line in lines {
+            text.push_str("\n  ");
+            text.push_str(&line);
+        }
+    }
+    text
+}
+
+/// The values that fill the placeholders of a page.
+///
+/// Names in DNS may hold any byte, and a remedy is pasted into a shell. So a value that holds
+/// anything but letters, digits, `.`, `_`, `:` and `-`, or that begins like an option, shows as
+/// `<target>`.
+#[derive(Debug, Clone)]
+pub struct Values {
+    values: BTreeMap<Key, String>,
+    server: Option<Server>,
+}
+
+impl Values {
+    /// The well-known ports, 53 and 1688, and nothing else.
+    pub fn new() -> Self {
+        let values = BTreeMap::new();
+        Self { values, server: None }.set(Key::ServerPort, DNS_PORT).set(Key::KmsPort, KMS_PORT)
+    }
+
+    /// With the value of one placeholder.
+    #[must_use]
+    pub fn set(mut self, key: Key, value: impl Display) -> Self {
+        self.values.insert(key, safe(key, value.to_string()));
+        self
+    }
+
+    /// With the server to ask: its address, its port, and the options that its port and transport
+    /// need.
+    #[must_use]
+    pub fn server(mut self, server: &Server) -> Self {
+        self.server = Some(*server);
+        self.set(Key::Server, server.address.ip()).set(Key::ServerPort, server.address.port())
+    }
+
+    /// The command with its values, or nothing if one is not known or the tool cannot ask this server.
+    fn fill_command(&self, command: &str) -> Option<String> {
+        let command = self.fill(command, OnMissing::LeaveOut)?;
+        let (Some(server), Some((tool, rest))) = (self.server, command.split_once(' ')) else {
+            return Some(command);
+        };
+        let port = Some(server.address.port()).filter(|port| *port != DNS_PORT);
+        let tcp = server.transport == Transport::Tcp;
+        let (port_option, tcp_option) = match tool {
+            "nslookup" => (port.map(|port| format!("-port={port} ")), "-vc "),
+            "dig" => (port.map(|port| format!("-p {port} ")), "+tcp "),
+            "Resolve-DnsName" if port.is_some() => return None,
+            "Resolve-DnsName" => (None, "-TcpOnly "),
+            _ => return Some(command),
+        };
+        let (port, tcp) = (port_option.unwrap_or_default(), if tcp { tcp_option } else { "" });
+        Some(format!("{tool} {port}{tcp}{rest}"))
+    }
+
+    fn fill(&self, text: &str, missing: OnMissing) -> Option<String> {
+        let mut filled = String::with_capacity(text.len() + 32);
+        for piece in pieces(text) {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Placeholder(key) => match (self.values.get(&key), missing) {
+                    (Some(value), _) => filled.push_str(value),
+                    (None, OnMissing::Name) => filled.push_str(&unknown(key)),
+                    (None, OnMissing::LeaveOut) => return None,
+                },
+            }
+        }
+        Some(filled)
+    }
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $variant:ident $word:literal;)+) => {
+        /// A placeholder of the pages: `{domain}` and the like.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Key { $($(#[$doc])* $variant,)+ }
+
+        impl Key {
+            /// Every placeholder.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The word between the braces.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+keys! {
+    /// The domain.
+    Domain "domain";
+    /// `_vlmcs._tcp.<domain>`.
+    Owner "owner";
+    /// The record's target.
+    Target "target";
+    /// The record's port.
+    Port "port";
+    /// The record's priority.
+    Priority "priority";
+    /// The record's weight.
+    Weight "weight";
+    /// An address of the host.
+    Address "address";
+    /// The address of a DNS server; [`Values::server`] sets it.
+    Server "server";
+    /// Its port; [`Values::server`] sets it, 53 before that.
+    ServerPort "server_port";
+    /// The well-known KMS port of the plan; 1688 unless set.
+    KmsPort "kms_port";
+}
+
+/// What becomes of a text with a placeholder that has no value.
+#[derive(Clone, Copy)]
+enum OnMissing {
+    /// The placeholder's name stands for it.
+    Name,
+    /// The whole text is of no use.
+    LeaveOut,
+}
+
+fn safe(key: Key, value: String) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+    if value.starts_with('-') || value.is_empty() || !value.chars().all(plain) {
+        return unknown(key);
+    }
+    value
+}
+
+fn unknown(key: Key) -> String {
+    format!("<{}>", key.as_str())
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    Placeholder(Key),
+}
+
+/// Cuts a text at its placeholders; other braces are text.
+fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    let mut from = 0;
+    while let Some(open) = rest[from..].find('{').map(|at| from + at) {
+        let word = rest[open + 1..].split('}').next().unwrap_or_default();
+        let Some(key) = Key::ALL.iter().find(|key| key.as_str() == word) else {
+            from = open + 1;
+            continue;
+        };
+        pieces.push(Piece::Text(&rest[..open]));
+        pieces.push(Piece::Placeholder(*key));
+        rest = &rest[open + word.len() + 2..];
+        from = 0;
+    }
+    pieces.push(Piece::Text(rest));
+    pieces
+}
+
+/// What a remedy is made of.
+struct Template {
+    /// The first paragraph of "Mend".
+    advice: String,
+    see: Vec<&'static str>,
+    mend: Vec<&'static str>,
+}
+
+static TEMPLATES: LazyLock<BTreeMap<Check, Template>> = LazyLock::new(|| {
+    let template = |page| Template {
+        advice: first_paragraph(section(page, "Mend")),
+        see: commands(section(page, "See")),
+        mend: commands(section(page, "Mend")),
+    };
+    PAGES.iter().map(|(check, page)| (*check, template(page))).collect()
+});
+
+/// The lines below `## heading`, up to the next heading; empty if there is none.
+fn section(page: &'static str, heading: &str) -> &'static str {
+    let mut sections = page.split("\n## ").skip(1);
+    sections
+        .find_map(|section| section.strip_prefix(heading)?.strip_prefix('\n'))
+        .unwrap_or_default()
+}
+
+fn first_paragraph(section: &str) -> String {
+    let paragraph = section.trim_start().split("\n\n").next().unwrap_or_default();
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The fenced lines.
+fn commands(section: &'static str) -> Vec<&'static str> {
+    let mut inside = false;
+    let is_command = |line: &&str| {
+        let fence = line.starts_with("```");
+        inside ^= fence;
+        inside && !fence
+    };
+    section.lines().filter(is_command).collect()
+}
+
+const NOT_BUILT: &str = "This version does not raise this check.\n";
+
+macro_rules! pages {
+    ($($variant:ident $id:literal)+) => {
+        /// The page of each check that this version raises, with the notes that all pages share.
+        const PAGES: &[(Check, &str)] = &[$((
+            Check::$variant,
+            concat!(
+                include_str!(concat!("../../docs/checks/", $id, ".md")),
+                include_str!("../../docs/commands.md"),
+            ),
+        )),+];
+    };
+}
+
+pages! {
+    SrvMissing "srv-missing"
+    SrvEmpty "srv-empty"
+    SrvDeclined "srv-declined"
+    DnsFailure "dns-failure"
+    ServerFailure "server-failure"
+    ServerDivergence "server-divergence"
+    RecordUnexpected "record-unexpected"
+    RecordMissing "record-missing"
+    RecordDrift "record-drift"
+    RecordDuplicate "record-duplicate"
+    TargetUnresolvable "target-unresolvable"
+    TargetAlias "target-alias"
+    TargetSuffixDoubled "target-suffix-doubled"
+    TargetLiteral "target-literal"
+    PortMismatch "port-mismatch"
+    PortUnusual "port-unusual"
+    WeightStarved "weight-starved"
+    TtlExtreme "ttl-extreme"
+    TierDown "tier-down"
+    RedundancyLost "redundancy-lost"
+    RedundancyNone "redundancy-none"
+    HostDown "host-down"
+    HostNotKms "host-not-kms"
+    HostUnconfirmed "host-unconfirmed"
+    HostAcceptsAny "host-accepts-any"
+    HostDegraded "host-degraded"
+    HostSlow "host-slow"
+    AllHostsDown "all-hosts-down"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Name;
+
+    fn server(transport: Transport, address: &str) -> Server {
+        let address: SocketAddr = address.parse().expect("a socket address");
+        Server { transport, address }
+    }
+
+    fn full() -> Values {
+        Values::new()
+            .set(Key::Domain, "east.contoso.com")
+            .set(Key::Owner, "_vlmcs._tcp.east.contoso.com")
+            .set(Key::Target, "kms-e1.contoso.com")
+            .set(Key::Port, 1700)
+            .set(Key::Priority, 10)
+            .set(Key::Weight, 75)
+            .set(Key::Address, "10.0.0.5")
+            .server(&server(Transport::Udp, "10.0.0.53:53"))
+    }
+
+    #[test]
+    fn a_remedy_is_a_sentence_and_its_commands() {
+        let values = full();
+        assert_eq!(
+            remedy(Check::RecordMissing, &values),
+            "Publish the record again, or take the host out of `hosts` if it was retired.\n\
+             See:\n  \
+             nslookup -type=srv _vlmcs._tcp.east.contoso.com. 10.0.0.53\n  \
+             Test-NetConnection -ComputerName kms-e1.contoso.com -Port 1700\n\
+             Mend:\n  \
+             Add-DnsServerResourceRecord -ZoneName east.contoso.com -Srv -Name _vlmcs._tcp \
+             -DomainName kms-e1.contoso.com -Priority 10 -Weight 75 -Port 1700\n  \
+             printf '%s\\n' 'update add _vlmcs._tcp.east.contoso.com. 3600 SRV 10 75 1700 \
+             kms-e1.contoso.com.' send | nsupdate -g"
+        );
+    }
+
+    #[test]
+    fn a_command_without_its_value_is_left_out() {
+        let few = Values::new()
+            .set(Key::Target, "kms.contoso.com")
+            .set(Key::Port, 1688)
+            .set(Key::Owner, "_vlmcs._tcp.contoso.com");
+        assert_eq!(
+            remedy(Check::RecordMissing, &few),
+            "Publish the record again, or take the host out of `hosts` if it was retired.\n\
+             See:\n  Test-NetConnection -ComputerName kms.contoso.com -Port 1688"
+        );
+    }
+
+    #[test]
+    fn a_server_on_its_own_port_or_over_tcp_is_asked_there() {
+        let asked = |server: &Server| {
+            let values = Values::new().set(Key::Owner, "o").server(server);
+            [
+                "nslookup {owner} {server}",
+                "dig @{server} {owner}",
+                "Resolve-DnsName -Server {server}",
+            ]
+            .map(|command| values.fill_command(command).unwrap_or_default())
+        };
+        assert_eq!(
+            asked(&server(Transport::Udp, "10.0.0.53:53")),
+            ["nslookup o 10.0.0.53", "dig @10.0.0.53 o", "Resolve-DnsName -Server 10.0.0.53"]
+        );
+        assert_eq!(
+            asked(&server(Transport::Udp, "[2001:db8::53]:5353")),
+            ["nslookup -port=5353 o 2001:db8::53", "dig -p 5353 @2001:db8::53 o", ""]
+        );
+        assert_eq!(
+            asked(&server(Transport::Tcp, "10.0.0.53:53")),
+            [
+                "nslookup -vc o 10.0.0.53",
+                "dig +tcp @10.0.0.53 o",
+                "Resolve-DnsName -TcpOnly -Server 10.0.0.53"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_built_checks_and_only_they_have_a_remedy() {
+        let values = full();
+        let own = ["east.contoso.com", "kms-e1.contoso.com", "10.0.0.5", "10.0.0.53"];
+        for check in Check::ALL.iter().copied() {
+            let text = remedy(check, &values);
+            let commands: Vec<&str> =
+                text.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+            assert_eq!(text.is_empty(), !check.is_built(), "{check}");
+            if !check.is_built() {
+                assert_eq!(page(check), NOT_BUILT, "{check}");
+                continue;
+            }
+            assert!((2..=5).contains(&commands.len()), "{check}: {commands:?}");
+            assert!(!text.contains(['{', '<']), "{check}: {text}");
+            assert!(text.contains("See:\n") && text.contains("Mend:\n"), "{check}: {text}");
+            assert!(commands.iter().any(|c| own.iter().any(|own| c.contains(own))), "{check}");
+        }
+    }
+
+    #[test]
+    fn hostile_values_are_named_instead_of_shown() {
+        let target = Name::from_labels([b"-type=any".as_slice(), b"evil"].into_iter());
+        for target in [target.as_str(), "$(reboot)", "a;b", "a\nb", "a b", "a'b", r"a\032b", ""] {
+            let text = remedy(Check::HostDown, &full().set(Key::Target, target));
+            assert!(
+                text.contains("Test-NetConnection -ComputerName <target> -Port 1700"),
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_adds_anything_that_a_shell_reads(
+            values in prop::collection::vec("(\\PC|[;|&`$()<>'\"\\n\\r%{}\\-]){0,12}", Key::ALL.len()),
+            at in 0..Check::ALL.len(),
+        ) {
+            let check = Check::ALL[at];
+            let filled = Key::ALL.iter().zip(&values).fold(Values::new(), |to, (key, value)| to.set(*key, value));
+            let named = Key::ALL.iter().fold(Values::new(), |to, key| to.set(*key, "x"));
+            let special = |text: &str| -> String {
+                let names = Key::ALL.iter().fold(text.to_owned(), |text, key| text.replace(&unknown(*key), "x"));
+                names.chars().filter(|c| !c.is_ascii_alphanumeric() && !"._:-".contains(*c)).collect()
+            };
+            prop_assert_eq!(special(&remedy(check, &filled)), special(&remedy(check, &named)));
+        }
+
+        #[test]
+        fn filling_never_panics_and_keeps_other_braces(text in "[{}a-z ]{0,40}") {
+            let filled = Values::new().fill(&text, OnMissing::Name).expect("names stand for what is missing");
+            prop_assert!(Key::ALL.iter().any(|key| text.contains(key.as_str())) || filled == text);
+        }
+    }
+}
