@@ -1,0 +1,220 @@
+//! One domain: what its servers say, what it publishes, and what is wrong with it by itself.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::client::shares::{Offer, shares};
+use crate::model::finding::FindingId;
+use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus};
+use crate::model::{
+    Answer, Finding, Host, KmsMode, Plan, PlannedDomain, Record, Resolver, Upstream,
+};
+use crate::observe::{Horizon, State};
+
+use super::sight::{Sight, status};
+use super::{lookups, records, tiers};
+
+/// What came of auditing one domain.
+#[derive(Debug)]
+pub(super) struct DomainAudit {
+    pub(super) view: Arc<DomainView>,
+    /// Of this domain alone; those of its hosts and servers are the estate's.
+    pub(super) findings: Vec<Arc<Finding>>,
+    /// Each published host as the clients of each resolver see it.
+    pub(super) sights: Vec<Arc<Sight>>,
+    /// Which resolvers lack the host that a record-missing is about.
+    pub(super) lacking: Vec<(FindingId, Vec<Arc<str>>)>,
+    /// Until then, only a new observation changes it.
+    pub(super) expires: Timestamp,
+}
+
+/// What the servers of one resolver say of the domain.
+pub(super) struct Asked<'a> {
+    pub(super) resolver: &'a Arc<Resolver>,
+    pub(super) servers: Vec<Says<'a>>,
+}
+
+/// What one server says of the domain.
+pub(super) struct Says<'a> {
+    pub(super) upstream: &'a Arc<Upstream>,
+    /// The latest answer, if it is fresh.
+    pub(super) latest: Option<&'a Answer>,
+    /// The last usable answer, if it is fresh: what absence and difference are concluded from.
+    pub(super) usable: Option<&'a Answer>,
+    /// The last usable answer, however old: what is published as far as anybody knows.
+    pub(super) held: Option<&'a Answer>,
+}
+
+/// All that the checks of a domain look at.
+pub(super) struct Scene<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) domain: &'a PlannedDomain,
+    pub(super) asked: &'a [Asked<'a>],
+    pub(super) records: &'a [Record],
+    pub(super) hosts: &'a [DomainHost],
+    pub(super) sights: &'a [Arc<Sight>],
+}
+
+/// Audits one domain. `sight` tells what a resolver's clients see of a host.
+pub(super) fn audit_domain(
+    plan: &Plan,
+    domain: &Arc<PlannedDomain>,
+    state: &State,
+    now: Timestamp,
+    mut sight: impl FnMut(&Arc<Resolver>, &Host) -> Arc<Sight>,
+) -> DomainAudit {
+    let horizon = Horizon::new(now, plan.stale_after());
+    let mut answers = Vec::new();
+    let asked: Vec<Asked> = domain
+        .resolvers
+        .iter()
+        .map(|resolver| Asked::new(domain, resolver, state, &horizon, &mut answers))
+        .collect();
+    let mut sights = Vec::new();
+    for asked in &asked {
+        asked.hosts().iter().for_each(|host| sights.push(sight(asked.resolver, host)));
+    }
+    let records = union(&asked);
+    let hosts = domain_hosts(&records, &sights);
+    let scene =
+        Scene { plan, domain, asked: &asked, records: &records, hosts: &hosts, sights: &sights };
+    let mut findings = Vec::new();
+    lookups::check(&scene, &mut findings);
+    let lacking = records::check(&scene, &mut findings);
+    if domain.kms != KmsMode::None {
+        tiers::check(&scene, &mut findings);
+    }
+    let view = DomainView { domain: domain.clone(), answers, records, hosts, audited: now };
+    DomainAudit { view: Arc::new(view), findings, sights, lacking, expires: horizon.expires() }
+}
+
+impl<'a> Asked<'a> {
+    fn new(
+        domain: &PlannedDomain,
+        resolver: &'a Arc<Resolver>,
+        state: &'a State,
+        horizon: &Horizon,
+        answers: &mut Vec<AnswerView>,
+    ) -> Self {
+        let mut says = |upstream: &'a Arc<Upstream>| {
+            let Some(lookup) = state.lookup(&domain.srv_key(upstream)) else {
+                return Says { upstream, latest: None, usable: None, held: None };
+            };
+            answers.push(AnswerView {
+                resolver: resolver.clone(),
+                upstream: upstream.clone(),
+                answer: lookup.latest.value.clone(),
+                at: lookup.latest.at,
+            });
+            let usable = lookup.usable.as_ref();
+            Says {
+                upstream,
+                latest: horizon.is_fresh(lookup.latest.at).then_some(&*lookup.latest.value),
+                usable: usable
+                    .filter(|usable| horizon.is_fresh(usable.at))
+                    .map(|usable| &*usable.value),
+                held: usable.map(|usable| &*usable.value),
+            }
+        };
+        let servers = resolver.upstreams.iter().map(&mut says).collect();
+        Self { resolver, servers }
+    }
+
+    /// Whether every server said something lately: until then nothing is concluded.
+    pub(super) fn is_heard(&self) -> bool {
+        self.servers.iter().all(|says| says.latest.is_some())
+    }
+
+    /// Whether some server's latest answer is usable.
+    pub(super) fn is_known(&self) -> bool {
+        self.servers.iter().any(|says| says.latest.is_some_and(|latest| latest.outcome.is_usable()))
+    }
+
+    /// The servers with a fresh usable answer, and that answer.
+    pub(super) fn usable(&self) -> impl Iterator<Item = (&'a Arc<Upstream>, &'a Answer)> {
+        self.servers.iter().filter_map(|says| Some((says.upstream, says.usable?)))
+    }
+
+    /// The hosts that its clients may get, each once.
+    fn hosts(&self) -> Vec<Host> {
+        let held = self.servers.iter().filter_map(|says| says.held);
+        let mut hosts: Vec<Host> = Vec::with_capacity(4);
+        for record in
+            held.flat_map(|answer| &answer.records).filter(|record| !record.target.is_root())
+        {
+            if !hosts.iter().any(|host| host.port == record.port && host.target == record.target) {
+                hosts.push(record.host());
+            }
+        }
+        hosts
+    }
+}
+
+/// The union of the last usable answers: distinct records, the least TTL of each.
+fn union(asked: &[Asked]) -> Vec<Record> {
+    let held = asked.iter().flat_map(|asked| &asked.servers).filter_map(|says| says.held);
+    let mut records: Vec<&Record> = held.flat_map(|answer| &answer.records).collect();
+    // The TTL is the last field of the order: the least comes first among equals.
+    records.sort_unstable();
+    records.dedup_by(|later, first| later.identity() == first.identity());
+    records.into_iter().cloned().collect()
+}
+
+fn domain_hosts(records: &[Record], sights: &[Arc<Sight>]) -> Vec<DomainHost> {
+    let mut hosts: Vec<DomainHost> = Vec::with_capacity(records.len());
+    // Records are sorted by priority: the first of a host has its least.
+    for record in records.iter().filter(|record| !record.target.is_root()) {
+        let same = |host: &&mut DomainHost| {
+            host.host.port == record.port && host.host.target == record.target
+        };
+        match hosts.iter_mut().find(same) {
+            Some(host) if host.priority == record.priority => {
+                host.weight += u32::from(record.weight);
+            }
+            Some(_) => {}
+            None => hosts.push(domain_host(record, sights)),
+        }
+    }
+    hosts.sort_by(|one, other| {
+        (one.priority, other.weight, &one.host).cmp(&(other.priority, one.weight, &other.host))
+    });
+    let offers = |counts: fn(&DomainHost) -> bool| -> Vec<Offer> {
+        let offer = |host: &DomainHost| Offer {
+            priority: host.priority,
+            weight: host.weight,
+            counts: counts(host),
+        };
+        hosts.iter().map(offer).collect()
+    };
+    let (all, live) = (shares(&offers(|_| true)), shares(&offers(|host| host.status.is_up())));
+    for (host, (share, live_share)) in hosts.iter_mut().zip(all.into_iter().zip(live)) {
+        (host.share, host.live_share) = (share, live_share);
+    }
+    hosts
+}
+
+fn domain_host(record: &Record, sights: &[Arc<Sight>]) -> DomainHost {
+    let host = record.host();
+    let mine = sights.iter().filter(|sight| sight.host == host);
+    DomainHost {
+        priority: record.priority,
+        weight: u32::from(record.weight),
+        share: 0.0,
+        live_share: 0.0,
+        status: status(mine.flat_map(|sight| sight.signs())),
+        host,
+    }
+}
+
+impl Scene<'_> {
+    /// Whether another host than this one serves the domain's clients.
+    pub(super) fn down(&self) -> impl Iterator<Item = &DomainHost> {
+        self.hosts.iter().filter(|host| host.status == HostStatus::Down)
+    }
+
+    /// The hosts that serve some client.
+    pub(super) fn up(&self) -> impl Iterator<Item = &DomainHost> {
+        self.hosts.iter().filter(|host| host.status.is_up())
+    }
+}

@@ -1,0 +1,41 @@
+//! Accepted findings: `[[exception]]`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::model::plan::Exception;
+use crate::model::{Finding, Plan};
+
+/// Gives accepted findings their other severity, or leaves them out. The first exception that fits
+/// counts; it fits where it covers every domain that the finding hits.
+pub(super) fn apply(plan: &Plan, findings: Vec<Arc<Finding>>, now: Timestamp) -> Vec<Arc<Finding>> {
+    if plan.exceptions.is_empty() {
+        return findings;
+    }
+    let today = TimeZone::UTC.to_datetime(now).date();
+    findings.into_iter().filter_map(|finding| accept(plan, finding, today)).collect()
+}
+
+fn accept(plan: &Plan, mut finding: Arc<Finding>, today: Date) -> Option<Arc<Finding>> {
+    let Some(exception) = plan.exceptions.iter().find(|exception| fits(exception, &finding, today))
+    else {
+        return Some(finding);
+    };
+    let severity = exception.severity?;
+    let accepted = Arc::make_mut(&mut finding);
+    accepted.severity = severity;
+    if let Some(reason) = &exception.reason {
+        accepted.evidence.insert("accepted_because".to_owned(), reason.as_str().into());
+    }
+    Some(finding)
+}
+
+fn fits(exception: &Exception, finding: &Finding, today: Date) -> bool {
+    exception.checks.contains(&finding.check)
+        && exception.expires.is_none_or(|last| today <= last)
+        && !finding.domains.is_empty()
+        && finding.domains.iter().all(|domain| exception.domains.is_match(domain.as_str()))
+}

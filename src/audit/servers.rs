@@ -1,0 +1,194 @@
+//! server-failure: a server that gives no usable answer, for whatever name.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use crate::model::finding::FindingId;
+use crate::model::snapshot::DomainView;
+use crate::model::{
+    Check, Finding, LookupKey, LookupOutcome, Name, Plan, Resolver, Severity, Subject, Upstream,
+};
+use crate::observe::resolution::ADDRESS_KINDS;
+use crate::observe::{Horizon, State};
+
+use super::draft::{Draft, counted};
+use super::sight::Sight;
+use super::texts::Key;
+
+/// What was asked of one server.
+#[derive(Default)]
+struct Record<'a> {
+    /// How many names.
+    names: usize,
+    /// How many of them have no usable answer, of whatever type.
+    failing: usize,
+    outcomes: BTreeMap<LookupOutcome, usize>,
+    /// The domains whose own lookup fails.
+    domains: Vec<&'a DomainView>,
+}
+
+/// Half of the names are failing, and at least so many: the server, not the zones, is at fault.
+const MANY: usize = 5;
+
+impl Record<'_> {
+    fn is_failure(&self) -> bool {
+        let half = self.failing * 2 >= self.names && self.failing >= MANY;
+        self.failing > 0 && (self.failing == self.names || half)
+    }
+
+    fn add(&mut self, is_usable: bool, outcome: LookupOutcome) {
+        self.names += 1;
+        if !is_usable {
+            self.failing += 1;
+            *self.outcomes.entry(outcome).or_default() += 1;
+        }
+    }
+}
+
+/// Returns the findings, and for each resolver all of whose servers fail, theirs.
+pub(super) fn check<'a>(
+    plan: &Plan,
+    state: &State,
+    views: impl Iterator<Item = &'a DomainView>,
+    sights: impl Iterator<Item = &'a Arc<Sight>>,
+    horizon: &Horizon,
+    findings: &mut Vec<Arc<Finding>>,
+) -> Vec<(Arc<str>, Vec<FindingId>)> {
+    let mut records: HashMap<usize, Record, FixedState> = HashMap::default();
+    for view in views {
+        add_domain(view, horizon, &mut records);
+    }
+    add_targets(state, sights, horizon, &mut records);
+    let fails =
+        |upstream: &Arc<Upstream>| records.get(&id(upstream)).is_some_and(Record::is_failure);
+    let dead: Vec<&Arc<Resolver>> =
+        plan.resolvers.iter().filter(|resolver| resolver.upstreams.iter().all(fails)).collect();
+    let mut ids: HashMap<usize, FindingId, FixedState> = HashMap::default();
+    for upstream in plan.resolvers.iter().flat_map(|resolver| &resolver.upstreams) {
+        if !fails(upstream) || ids.contains_key(&id(upstream)) {
+            continue;
+        }
+        let is_dead = dead.iter().any(|resolver| has(resolver, upstream));
+        let finding = finding(plan, upstream, &records[&id(upstream)], is_dead);
+        ids.insert(id(upstream), finding.id.clone());
+        findings.push(finding);
+    }
+    let of = |resolver: &&Arc<Resolver>| {
+        let ids = resolver.upstreams.iter().filter_map(|upstream| ids.get(&id(upstream)).cloned());
+        (resolver.name.clone(), ids.collect())
+    };
+    dead.iter().map(of).collect()
+}
+
+fn add_domain<'a>(
+    view: &'a DomainView,
+    horizon: &Horizon,
+    records: &mut HashMap<usize, Record<'a>, FixedState>,
+) {
+    for (position, answer) in view.answers.iter().enumerate() {
+        let before = &view.answers[..position];
+        // A server of two resolvers is asked once.
+        if !horizon.is_fresh(answer.at)
+            || before.iter().any(|other| Arc::ptr_eq(&other.upstream, &answer.upstream))
+        {
+            continue;
+        }
+        let record = records.entry(id(&answer.upstream)).or_default();
+        let is_usable = answer.answer.outcome.is_usable();
+        record.add(is_usable, answer.answer.outcome);
+        if !is_usable {
+            record.domains.push(view);
+        }
+    }
+}
+
+fn add_targets<'a>(
+    state: &State,
+    sights: impl Iterator<Item = &'a Arc<Sight>>,
+    horizon: &Horizon,
+    records: &mut HashMap<usize, Record<'a>, FixedState>,
+) {
+    let mut seen: HashSet<(usize, &Name), FixedState> = HashSet::default();
+    for sight in sights {
+        for upstream in &sight.resolver.upstreams {
+            let target = &sight.host.target;
+            if target.as_address().is_some() || !seen.insert((id(upstream), target)) {
+                continue;
+            }
+            let latest = ADDRESS_KINDS.iter().filter_map(|kind| {
+                let key =
+                    LookupKey { upstream: upstream.clone(), name: target.clone(), kind: *kind };
+                state
+                    .lookup(&key)
+                    .map(|lookup| &lookup.latest)
+                    .filter(|latest| horizon.is_fresh(latest.at))
+            });
+            let outcomes: Vec<LookupOutcome> = latest.map(|latest| latest.value.outcome).collect();
+            if let Some(first) = outcomes.first() {
+                let is_usable = outcomes.iter().any(|outcome| outcome.is_usable());
+                records.entry(id(upstream)).or_default().add(is_usable, *first);
+            }
+        }
+    }
+}
+
+fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool) -> Arc<Finding> {
+    let tally: Vec<String> =
+        record.outcomes.iter().map(|(outcome, count)| format!("{outcome} for {count}")).collect();
+    let how_many = match record.failing == record.names {
+        true if record.names == 1 => "none of 1 name".to_owned(),
+        true => format!("none of {} names", record.names),
+        false => {
+            format!("only {} of {}", record.names - record.failing, counted(record.names, "name"))
+        }
+    };
+    let server = &upstream.server;
+    let message =
+        format!("{server} gives a usable answer for {how_many} asked of it: {}", tally.join(", "));
+    let mut domains: Vec<Name> =
+        record.domains.iter().map(|view| view.domain.name.clone()).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    let draft =
+        Draft::new(Check::ServerFailure, Subject::Server(upstream.clone()), domains, message);
+    let resolvers: Vec<&Arc<Resolver>> =
+        plan.resolvers.iter().filter(|resolver| has(resolver, upstream)).collect();
+    let draft = match resolvers.as_slice() {
+        [only] => draft.at_resolver(only),
+        _ => draft,
+    };
+    let severity = if is_dead { Severity::Critical } else { Severity::Warning };
+    let outcomes: serde_json::Map<String, serde_json::Value> = record
+        .outcomes
+        .iter()
+        .map(|(outcome, count)| (outcome.to_string(), (*count).into()))
+        .collect();
+    draft
+        .scoped(&upstream.path.to_string())
+        .severity(severity)
+        .valued(plan, |values| {
+            let values = values.server(server);
+            match record.domains.first() {
+                Some(view) => {
+                    values.set(Key::Owner, &view.domain.owner).set(Key::Domain, &view.domain.name)
+                }
+                None => values,
+            }
+        })
+        .evidence("names", record.names)
+        .evidence("failing", record.failing)
+        .evidence("outcomes", serde_json::Value::Object(outcomes))
+        .evidence("path", upstream.path.to_string())
+        .done()
+}
+
+fn has(resolver: &Resolver, upstream: &Arc<Upstream>) -> bool {
+    resolver.upstreams.iter().any(|other| **other == **upstream)
+}
+
+/// Where the upstream stands in memory: config shares one between all who ask it.
+fn id(upstream: &Arc<Upstream>) -> usize {
+    Arc::as_ptr(upstream).addr()
+}
