@@ -202,8 +202,8 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
 struct Template {
     /// The first paragraph of "Mend".
     advice: String,
-    see: Vec<&'static str>,
-    mend: Vec<&'static str>,
+    see: Vec<String>,
+    mend: Vec<String>,
 }
 
 static TEMPLATES: LazyLock<BTreeMap<Check, Template>> = LazyLock::new(|| {
@@ -228,15 +228,21 @@ fn first_paragraph(section: &str) -> String {
     paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The fenced lines.
-fn commands(section: &'static str) -> Vec<&'static str> {
-    let mut inside = false;
-    let is_command = |line: &&str| {
-        let fence = line.starts_with("```");
-        inside ^= fence;
-        inside && !fence
-    };
-    section.lines().filter(is_command).collect()
+/// The fenced lines. What follows the language in a fence's first line says where the command
+/// runs, and goes behind it as a comment, which both kinds of shell skip.
+fn commands(section: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut place = None;
+    for line in section.lines() {
+        match (line.strip_prefix("```"), place) {
+            (Some(info), None) => place = Some(info.split_once(' ').map_or("", |(_, place)| place)),
+            (Some(_), Some(_)) => place = None,
+            (None, Some("")) => commands.push(line.to_owned()),
+            (None, Some(place)) => commands.push(format!("{line}  # {place}")),
+            (None, None) => {}
+        }
+    }
+    commands
 }
 
 const NOT_BUILT: &str = "This version does not raise this check.\n";
@@ -322,9 +328,9 @@ mod tests {
              Test-NetConnection -ComputerName kms-e1.contoso.com -Port 1700\n\
              Mend:\n  \
              Add-DnsServerResourceRecord -ZoneName east.contoso.com -Srv -Name _vlmcs._tcp \
-             -DomainName kms-e1.contoso.com -Priority 10 -Weight 75 -Port 1700\n  \
+             -DomainName kms-e1.contoso.com -Priority 10 -Weight 75 -Port 1700  # on Windows DNS\n  \
              printf '%s\\n' 'update add _vlmcs._tcp.east.contoso.com. 3600 SRV 10 75 1700 \
-             kms-e1.contoso.com.' send | nsupdate -g"
+             kms-e1.contoso.com.' send | nsupdate -g  # by dynamic update"
         );
     }
 
@@ -392,7 +398,7 @@ mod tests {
 
     #[test]
     fn hostile_values_are_named_instead_of_shown() {
-        let target = Name::from_labels([b"-type=any".as_slice(), b"evil"].into_iter());
+        let target = Name::from_labels([b"-vc".as_slice(), b"evil"].into_iter());
         for target in [target.as_str(), "$(reboot)", "a;b", "a\nb", "a b", "a'b", r"a\032b", ""] {
             let text = remedy(Check::HostDown, &full().set(Key::Target, target));
             assert!(
