@@ -30,9 +30,10 @@ const EVERYTHING_BUT_CLI: &[&str] = &[
 const RULES: &[Rule] = &[
     pure("src/model/", &[]),
     pure("src/client/", &["model"]),
-    pure("src/audit/", &["model", "client"]),
-    pure("src/observe/state.rs", &["model", "client", "observe::work"]),
-    pure("src/observe/work.rs", &["model", "client", "observe::state"]),
+    pure("src/audit/", &["model", "client", "observe::state", "observe::resolution"]),
+    pure("src/observe/state.rs", &["model"]),
+    pure("src/observe/resolution.rs", &["model", "observe::state"]),
+    pure("src/observe/work.rs", &["model", "observe::state", "observe::resolution"]),
     pure("src/report/", &["model"]),
     free("src/observe/", &["model", "clock", "stats"]),
     free("src/clock.rs", &["model"]),
@@ -362,8 +363,8 @@ fn planted_imports_are_found() {
         ["src/dns/udp.rs:1: imports probe", "src/dns/udp.rs:3: imports x"]
     );
     assert_eq!(
-        found("src/observe/state.rs", "use super::{schedule::Scheduler, work};"),
-        ["src/observe/state.rs:1: imports observe::schedule::Scheduler"]
+        found("src/observe/work.rs", "use super::{schedule::Scheduler, state};"),
+        ["src/observe/work.rs:1: imports observe::schedule::Scheduler"]
     );
     assert_eq!(
         found("src/model/name.rs", "use crate::clock::Clock;"),

@@ -10,7 +10,7 @@ use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus};
 use crate::model::{
     Answer, Finding, Host, KmsMode, Plan, PlannedDomain, Record, Resolver, Upstream,
 };
-use crate::observe::{Horizon, State};
+use crate::observe::state::{Horizon, State};
 
 use super::sight::{Sight, status};
 use super::{lookups, records, tiers};

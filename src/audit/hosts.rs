@@ -12,7 +12,7 @@ use crate::model::{
     Check, Finding, Host, KmsMode, Name, Path, Plan, ProbeOutcome, Reachability, Resolver,
     Severity, Subject,
 };
-use crate::observe::Verdict;
+use crate::observe::resolution::Verdict;
 
 use super::draft::{Draft, listed};
 use super::records::with_host;

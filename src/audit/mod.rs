@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{DomainEntry, DomainView, HostView, Summary};
 use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status};
-use crate::observe::{Changes, Horizon, State};
+use crate::observe::state::{Changes, Horizon, State};
 
 use causes::Causes;
 use domain::{DomainAudit, audit_domain};

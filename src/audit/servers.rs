@@ -11,7 +11,7 @@ use crate::model::{
     Check, Finding, LookupKey, LookupOutcome, Name, Plan, Resolver, Severity, Subject, Upstream,
 };
 use crate::observe::resolution::ADDRESS_KINDS;
-use crate::observe::{Horizon, State};
+use crate::observe::state::{Horizon, State};
 
 use super::draft::{Draft, counted};
 use super::sight::Sight;

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use crate::model::plan::Depth;
 use crate::model::snapshot::{EndpointView, HostStatus};
 use crate::model::{EndpointKey, Host, Plan, ProbeOutcome, Reachability, Resolver};
-use crate::observe::{Horizon, Resolution, State, Verdict, resolve};
+use crate::observe::resolution::{Resolution, Verdict, resolve};
+use crate::observe::state::{Horizon, State};
 
 /// What the clients of one resolver would see of a host.
 #[derive(Debug)]

@@ -7,8 +7,3 @@ pub mod resolution;
 pub mod schedule;
 pub mod state;
 pub mod work;
-
-pub use observer::{Observer, Outlet};
-pub use resolution::{Resolution, Verdict, resolve};
-pub use state::{Changes, Horizon, State};
-pub use work::{Turn, Work};
