@@ -1,0 +1,244 @@
+//! The estate of the demo: two healthy domains, four faults, two DNS servers, eight hosts.
+
+use std::fmt::Write;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use thiserror::Error;
+use tokio::net::TcpSocket;
+use tokio::sync::Mutex;
+
+use super::dns::DnsServer;
+use super::rpc::{Behaviour, RpcListener};
+use super::zones::{Data, Zones, name};
+
+/// The estate: while it lives, its servers and hosts do.
+///
+/// `east` and `west` of `contoso.test` are the worked case of KMS over two sites: each domain prefers
+/// its own two hosts (priority 10, weights 75 and 25) and falls back to the other's (priority 90).
+/// Beside them is one domain for each fault. Names, priorities and weights are fixed, ports are the
+/// kernel's choice.
+#[derive(Debug)]
+pub struct Lab {
+    zones: Zones,
+    servers: [DnsServer; 2],
+    hosts: Vec<LabHost>,
+    /// Bound and not listening: connections are refused, and nobody else gets the port.
+    _closed: TcpSocket,
+    kms_port: u16,
+    /// The port of the host that died, held in the same way.
+    died: Mutex<Option<TcpSocket>>,
+}
+
+/// A host that listens.
+#[derive(Debug)]
+struct LabHost {
+    name: &'static str,
+    listener: RpcListener,
+}
+
+/// What kept the lab from starting, or its script from going on.
+#[derive(Debug, Error)]
+pub enum LabError {
+    /// A socket could not be had.
+    #[error("cannot {operation} on {address} for the lab's {who}: {source}")]
+    Socket {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// For which server or host.
+        who: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+/// One record that the lab publishes: domain, priority, weight, host.
+type Published = (&'static str, u16, u16, &'static str);
+
+pub(super) const EAST: &str = "east.contoso.test";
+pub(super) const WEST: &str = "west.contoso.test";
+pub(super) const MISSING: &str = "missing.contoso.test";
+pub(super) const DEAD: &str = "dead.contoso.test";
+pub(super) const ROGUE: &str = "rogue.contoso.test";
+pub(super) const WRONG: &str = "wrong.contoso.test";
+/// In the order of the config.
+const DOMAINS: [&str; 6] = [EAST, WEST, MISSING, DEAD, ROGUE, WRONG];
+
+pub(super) const KMS_E1: &str = "kms-e1.east.contoso.test";
+const KMS_E2: &str = "kms-e2.east.contoso.test";
+pub(super) const KMS_W1: &str = "kms-w1.west.contoso.test";
+const KMS_W2: &str = "kms-w2.west.contoso.test";
+const DEAD_HOST: &str = "kms.dead.contoso.test";
+const LISTED_HOST: &str = "kms.rogue.contoso.test";
+const ROGUE_HOST: &str = "printer.rogue.contoso.test";
+const WRONG_HOST: &str = "kms.wrong.contoso.test";
+
+/// Every host that listens, and as what.
+const HOSTS: [(&str, Behaviour); 7] = [
+    (KMS_E1, Behaviour::Kms),
+    (KMS_E2, Behaviour::Kms),
+    (KMS_W1, Behaviour::Kms),
+    (KMS_W2, Behaviour::Kms),
+    (LISTED_HOST, Behaviour::Kms),
+    (ROGUE_HOST, Behaviour::AcceptsAny),
+    (WRONG_HOST, Behaviour::OtherRpc),
+];
+
+/// What the config lists, and DNS publishes.
+const LISTED: [Published; 11] = [
+    (EAST, 10, 75, KMS_E1),
+    (EAST, 10, 25, KMS_E2),
+    (EAST, 90, 75, KMS_W1),
+    (EAST, 90, 25, KMS_W2),
+    (WEST, 10, 75, KMS_W1),
+    (WEST, 10, 25, KMS_W2),
+    (WEST, 90, 75, KMS_E1),
+    (WEST, 90, 25, KMS_E2),
+    (DEAD, 0, 0, DEAD_HOST),
+    (ROGUE, 0, 0, LISTED_HOST),
+    (WRONG, 0, 0, WRONG_HOST),
+];
+/// What DNS publishes, and the config does not list.
+const UNLISTED: Published = (ROGUE, 0, 0, ROGUE_HOST);
+
+/// Any port of the one address that the lab needs.
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+impl Lab {
+    /// Starts all servers and hosts and publishes the records.
+    ///
+    /// # Errors
+    /// [`LabError`] when 127.0.0.1 has no ports left.
+    pub async fn start() -> Result<Self, LabError> {
+        let (closed, kms_port) = hold(ANY_PORT).map_err(failed("bind", ANY_PORT, DEAD_HOST))?;
+        let mut hosts = Vec::new();
+        for (name, behaviour) in HOSTS {
+            let started = RpcListener::start(behaviour, ANY_PORT).await;
+            hosts.push(LabHost {
+                name,
+                listener: started.map_err(failed("listen", ANY_PORT, name))?,
+            });
+        }
+        let zones = Zones::new();
+        let start = || async {
+            let started = DnsServer::start(zones.clone(), ANY_PORT).await;
+            started.map_err(failed("listen", ANY_PORT, "DNS servers"))
+        };
+        let servers = [start().await?, start().await?];
+        let lab = Self { zones, servers, hosts, _closed: closed, kms_port, died: Mutex::new(None) };
+        lab.publish();
+        Ok(lab)
+    }
+
+    /// The config of a daemon that watches this lab and listens there. All is listed with its port, so
+    /// that the healthy domains yield no finding.
+    pub fn config(&self, listen: SocketAddr) -> String {
+        let [first, second] = self.servers().map(DnsServer::address);
+        let mut text = format!(
+            "[audit]\ninterval = \"5s\"\n\n[journal]\npath = \"\"\n\n[web]\nlisten = \"{listen}\"\n\n\
+             [[resolver]]\nname = \"lab\"\nservers = [\"{first}\", \"{second}\"]\n"
+        );
+        for domain in DOMAINS {
+            let _ = write!(text, "\n[[domain]]\nname = \"{domain}\"\nkms = \"required\"\n");
+            let hosts = self.listed(domain);
+            if !hosts.is_empty() {
+                let _ = write!(text, "hosts = [\n{hosts}]\n");
+            }
+        }
+        text
+    }
+
+    /// The plan's `kms_port` in this lab: one that nothing listens on, held by the lab, so that the
+    /// look at "port 1688" never leaves it. It is also the port of the dead host.
+    pub fn kms_port(&self) -> u16 {
+        self.kms_port
+    }
+
+    /// What both servers serve; changes show at once.
+    pub fn zones(&self) -> &Zones {
+        &self.zones
+    }
+
+    /// The two servers of the resolver "lab".
+    pub fn servers(&self) -> [&DnsServer; 2] {
+        self.servers.each_ref()
+    }
+
+    /// A host that listens, by its full name.
+    pub fn host(&self, name: &str) -> Option<&RpcListener> {
+        self.hosts.iter().find(|host| host.name == name).map(|host| &host.listener)
+    }
+
+    /// The first act: `kms-w1` leaves DNS, in its own domain, on both servers. It still runs, and
+    /// `east` still publishes it.
+    pub fn leave_dns(&self) {
+        let leaving = name(KMS_W1);
+        let is_other =
+            |data: &Data| !matches!(data, Data::Srv { target, .. } if *target == leaving);
+        self.zones.retain(&owner(WEST), is_other);
+    }
+
+    /// The second act: `kms-e1` dies. Its records stay, its port refuses connections and remains the
+    /// lab's: a freed one could be taken by anybody, even by the probe that connects to it.
+    ///
+    /// # Errors
+    /// [`LabError`] when somebody took the port meanwhile.
+    pub async fn kill_host(&self) -> Result<(), LabError> {
+        let mut died = self.died.lock().await;
+        let Some(listener) = self.host(KMS_E1).filter(|_| died.is_none()) else { return Ok(()) };
+        listener.close().await;
+        let (held, _) =
+            hold(listener.address()).map_err(failed("bind", listener.address(), KMS_E1))?;
+        *died = Some(held);
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.zones.add_zone("contoso.test");
+        for (domain, priority, weight, target) in LISTED.into_iter().chain([UNLISTED]) {
+            let data = Data::srv(priority, weight, self.port_of(target), target);
+            self.zones.insert(&owner(domain), data);
+            self.zones.insert(target, Data::A(Ipv4Addr::LOCALHOST));
+        }
+        // The domain is there, only KMS is not.
+        self.zones.insert(&format!("dc1.{MISSING}"), Data::A(Ipv4Addr::LOCALHOST));
+    }
+
+    /// The entries of `hosts`, a line each.
+    fn listed(&self, domain: &str) -> String {
+        let mut lines = String::new();
+        for (_, priority, weight, target) in LISTED.into_iter().filter(|entry| entry.0 == domain) {
+            let port = self.port_of(target);
+            let _ = writeln!(lines, "    \"{target}:{port}, {priority}, {weight}\",");
+        }
+        lines
+    }
+
+    fn port_of(&self, target: &str) -> u16 {
+        self.host(target).map_or(self.kms_port, |listener| listener.address().port())
+    }
+}
+
+fn owner(domain: &str) -> String {
+    format!("_vlmcs._tcp.{domain}")
+}
+
+/// Binds without listening, which refuses connections; also where connections of a former listener
+/// linger.
+fn hold(address: SocketAddr) -> io::Result<(TcpSocket, u16)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let port = socket.local_addr()?.port();
+    Ok((socket, port))
+}
+
+fn failed(
+    operation: &'static str,
+    address: SocketAddr,
+    who: &'static str,
+) -> impl Fn(io::Error) -> LabError {
+    move |source| LabError::Socket { operation, address, who, source }
+}
