@@ -242,3 +242,92 @@ fn failed(
 ) -> impl Fn(io::Error) -> LabError {
     move |source| LabError::Socket { operation, address, who, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use hickory_proto::rr::RecordType;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9688);
+
+    /// `host:port, priority, weight` of what DNS publishes.
+    pub(super) fn published(lab: &Lab, domain: &str) -> BTreeSet<String> {
+        let found = lab.zones().find(&name(&owner(domain)), RecordType::SRV);
+        let as_listed = |data: &Data| match data {
+            Data::Srv { priority, weight, port, target } => {
+                format!("{target}:{port}, {priority}, {weight}")
+            }
+            other => format!("{other:?}"),
+        };
+        found.records.iter().map(|record| as_listed(&record.data)).collect()
+    }
+
+    fn listed(config: &toml::Table, domain: &str) -> Option<BTreeSet<String>> {
+        let domains = config["domain"].as_array()?;
+        let domain = domains.iter().find(|entry| entry["name"].as_str() == Some(domain))?;
+        let hosts = domain.get("hosts")?.as_array()?;
+        Some(hosts.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect())
+    }
+
+    async fn is_refused(port: u16) -> bool {
+        let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+        connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    #[tokio::test]
+    async fn the_config_lists_what_dns_publishes_but_for_the_faults() {
+        let lab = Lab::start().await.expect("a lab");
+        let config: toml::Table = lab.config(LISTEN).parse().expect("TOML");
+        for domain in [EAST, WEST, DEAD, WRONG] {
+            assert_eq!(listed(&config, domain), Some(published(&lab, domain)), "{domain}");
+        }
+        let port = |target| lab.port_of(target);
+        let expected =
+            [(KMS_E1, "10, 75"), (KMS_E2, "10, 25"), (KMS_W1, "90, 75"), (KMS_W2, "90, 25")]
+                .map(|(host, rank)| format!("{host}:{}, {rank}", port(host)));
+        assert_eq!(published(&lab, EAST), BTreeSet::from(expected));
+        let expected =
+            [(KMS_W1, "10, 75"), (KMS_W2, "10, 25"), (KMS_E1, "90, 75"), (KMS_E2, "90, 25")]
+                .map(|(host, rank)| format!("{host}:{}, {rank}", port(host)));
+        assert_eq!(published(&lab, WEST), BTreeSet::from(expected));
+        let rogue: Vec<String> = published(&lab, ROGUE)
+            .difference(&listed(&config, ROGUE).expect("a list"))
+            .cloned()
+            .collect();
+        assert_eq!(rogue, [format!("{ROGUE_HOST}:{}, 0, 0", port(ROGUE_HOST))]);
+        assert_eq!((listed(&config, MISSING), published(&lab, MISSING)), (None, BTreeSet::new()));
+        assert_eq!(config["web"]["listen"].as_str(), Some("127.0.0.1:9688"));
+        let servers = lab.servers().map(|server| server.address().to_string().into());
+        assert_eq!(config["resolver"][0]["servers"], toml::Value::Array(servers.to_vec()));
+    }
+
+    #[tokio::test]
+    async fn every_port_is_its_own_and_the_dead_one_refuses() {
+        let lab = Lab::start().await.expect("a lab");
+        let mut ports: BTreeSet<u16> = HOSTS.iter().map(|(host, _)| lab.port_of(host)).collect();
+        assert!(ports.insert(lab.port_of(DEAD_HOST)));
+        assert_eq!(ports.len(), 8);
+        assert_eq!(lab.port_of(DEAD_HOST), lab.kms_port());
+        assert!(is_refused(lab.kms_port()).await);
+        assert!(!is_refused(lab.port_of(WRONG_HOST)).await);
+    }
+
+    #[tokio::test]
+    async fn the_acts_take_one_record_and_one_port() {
+        let lab = Lab::start().await.expect("a lab");
+        let (east, mut west) = (published(&lab, EAST), published(&lab, WEST));
+        lab.leave_dns();
+        assert!(west.remove(&format!("{KMS_W1}:{}, 10, 75", lab.port_of(KMS_W1))));
+        assert_eq!((published(&lab, EAST), published(&lab, WEST)), (east.clone(), west.clone()));
+        assert!(!is_refused(lab.port_of(KMS_W1)).await);
+        let _open = TcpStream::connect(lab.host(KMS_E1).expect("it lives").address()).await;
+        lab.kill_host().await.expect("its port is held");
+        lab.kill_host().await.expect("it cannot die twice");
+        assert!(is_refused(lab.port_of(KMS_E1)).await);
+        assert_eq!((published(&lab, EAST), published(&lab, WEST)), (east, west));
+    }
+}

@@ -51,7 +51,7 @@ impl Header {
         let [major, minor, kind, flags, r0, r1, r2, r3, f0, f1, _, _, c0, c1, c2, c3] = *bytes;
         let length = usize::from(u16::from_le_bytes([f0, f1]));
         let is_rpc = [r0, r1, r2, r3] == LITTLE_ENDIAN && (HEADER..=LONGEST).contains(&length);
-        is_rpc.then_some(Self {
+        is_rpc.then(|| Self {
             version: (major, minor),
             kind,
             flags,
@@ -166,5 +166,138 @@ impl Reader<'_> {
 
     fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The bind of one context: the KMS interface with NDR.
+    const ONE: &str = "05000b03 10000000 48000000 01000000 b810b810 00000000 01000000 \
+        00000100 7521c851 4e845047 b0d8ec25 5555bc06 01000000 045d888a eb1cc911 9fe80800 2b104860 02000000";
+    /// The same with a second context, of an interface that cannot exist.
+    const TWO: &str = "05000b03 10000000 74000000 01020304 b810d016 00000000 02000000 \
+        00000100 7521c851 4e845047 b0d8ec25 5555bc06 01000000 045d888a eb1cc911 9fe80800 2b104860 02000000 \
+        01000100 deadbeef deadbeef deadbeef deadbeef 01000000 045d888a eb1cc911 9fe80800 2b104860 02000000";
+    const ACCEPT: &str = "00000000 045d888a eb1cc911 9fe80800 2b104860 02000000";
+    const REJECT: &str = "02000100 00000000 00000000 00000000 00000000 00000000";
+
+    fn octets(hex: &str) -> Vec<u8> {
+        let digits: Vec<char> = hex.chars().filter(char::is_ascii_hexdigit).collect();
+        let octet = |pair: &[char]| u8::from_str_radix(&String::from_iter(pair), 16);
+        digits.chunks(2).map(|pair| octet(pair).expect("hex digits")).collect()
+    }
+
+    fn answer(bind: &[u8], registered: Registered, port: u16) -> Option<Vec<u8>> {
+        let (header, body) = bind.split_first_chunk()?;
+        answer_bind(Header::parse(header)?, body, registered, port, 7)
+    }
+
+    #[test]
+    fn each_context_gets_its_verdict_to_the_byte() {
+        let (kms, mapper) = (Registered::Only(KMS), Registered::Only(ENDPOINT_MAPPER));
+        for (bind, registered, expected) in [
+            (
+                ONE,
+                kms,
+                format!(
+                    "3c000000 01000000 b810b810 07000000 0500 31363838 00 00 01000000 {ACCEPT}"
+                ),
+            ),
+            (
+                TWO,
+                kms,
+                format!(
+                    "54000000 01020304 d016b810 07000000 0500 31363838 00 00 02000000 {ACCEPT} {REJECT}"
+                ),
+            ),
+            (
+                TWO,
+                mapper,
+                format!(
+                    "54000000 01020304 d016b810 07000000 0500 31363838 00 00 02000000 {REJECT} {REJECT}"
+                ),
+            ),
+            (
+                TWO,
+                Registered::Any,
+                format!(
+                    "54000000 01020304 d016b810 07000000 0500 31363838 00 00 02000000 {ACCEPT} {ACCEPT}"
+                ),
+            ),
+        ] {
+            let expected = octets(&format!("05000c03 10000000 {expected}"));
+            assert_eq!(
+                answer(&octets(bind), registered, 1688),
+                Some(expected),
+                "{bind} {registered:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_version_of_the_interface_or_transfer_syntax_is_rejected() {
+        let result_of = |offset: usize| {
+            let mut bind = octets(ONE);
+            bind[offset] ^= 1;
+            let ack = answer(&bind, Registered::Only(KMS), 1688).expect("an answer");
+            ack[36..40].to_vec()
+        };
+        assert_eq!(result_of(48), octets("02000100"), "interface version");
+        assert_eq!(result_of(32), octets("02000100"), "interface");
+        assert_eq!(result_of(52), octets("02000200"), "transfer syntax");
+    }
+
+    #[test]
+    fn the_secondary_address_is_padded_to_four() {
+        for (port, text) in [
+            (9, "0200 3900"),
+            (99, "0300 393900 000000"),
+            (999, "0400 39393900 0000"),
+            (50123, "0600 353031323300"),
+        ] {
+            let ack = answer(&octets(ONE), Registered::Any, port).expect("an answer");
+            let expected = octets(text);
+            assert_eq!(ack[24..24 + expected.len()], expected, "{port}");
+            assert_eq!(ack[24 + expected.len()..], octets(&format!("01000000 {ACCEPT}")), "{port}");
+        }
+    }
+
+    #[test]
+    fn another_version_of_rpc_gets_a_nak_and_malformed_binds_nothing() {
+        let with = |offset: usize, octet: u8| {
+            let mut bind = octets(ONE);
+            bind[offset] = octet;
+            answer(&bind, Registered::Any, 1688)
+        };
+        let nak = octets("05000d03 10000000 18000000 01000000 04000105 00000000");
+        assert_eq!(with(0, 4), Some(nak.clone()));
+        assert_eq!(with(1, 2), Some(nak));
+        assert_eq!(with(3, 0x01), None, "a first fragment only");
+        assert_eq!(with(4, 0x00), None, "big-endian");
+        assert_eq!(with(8, 15), None, "shorter than its header");
+        assert_eq!(with(9, 0x20), None, "longer than any");
+        assert_eq!(with(24, 2), None, "a context fewer than promised");
+        assert_eq!(with(30, 2), None, "a transfer syntax fewer than promised");
+        assert!(with(1, 1).is_some(), "version 5.1 is 5.0 for a bind");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_on_any_bytes(header: [u8; HEADER], body: Vec<u8>, fixed in 0..3_u8) {
+            let mut header = header;
+            let start: [u8; 8] = [5, 0, BIND, WHOLE, 0x10, 0, 0, 0];
+            if fixed > 0 {
+                header[..8].copy_from_slice(&start);
+            }
+            if let Some(header) = Header::parse(&header)
+                && let Some(answer) = answer_bind(header, &body, Registered::Any, 1688, 1)
+            {
+                prop_assert_eq!(usize::from(u16::from_le_bytes([answer[8], answer[9]])), answer.len());
+            }
+        }
     }
 }

@@ -156,3 +156,120 @@ async fn send_banner(mut stream: TcpStream) -> io::Result<()> {
     unless_idle(drain).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    /// The KMS interface and one that cannot exist, both with NDR.
+    const BIND_OF_TWO: [u8; 116] = [
+        5, 0, 11, 3, 0x10, 0, 0, 0, 116, 0, 0, 0, 9, 0, 0, 0, //
+        0xb8, 0x10, 0xb8, 0x10, 0, 0, 0, 0, 2, 0, 0, 0, //
+        0, 0, 1, 0, 0x75, 0x21, 0xc8, 0x51, 0x4e, 0x84, 0x50, 0x47, 0xb0, 0xd8, 0xec, 0x25, 0x55,
+        0x55, 0xbc, 0x06, 1, 0, 0, 0, 0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8,
+        0x08, 0x00, 0x2b, 0x10, 0x48, 0x60, 2, 0, 0, 0, //
+        1, 0, 1, 0, 0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef, 0xde,
+        0xad, 0xbe, 0xef, 1, 0, 0, 0, 0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8,
+        0x08, 0x00, 0x2b, 0x10, 0x48, 0x60, 2, 0, 0, 0,
+    ];
+    /// An empty request of operation 0: 24 octets.
+    const REQUEST: [u8; 24] =
+        [5, 0, 0, 3, 0x10, 0, 0, 0, 24, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    async fn listener(behaviour: Behaviour) -> RpcListener {
+        RpcListener::start(behaviour, ANY_PORT).await.expect("127.0.0.1 has a free port")
+    }
+
+    /// All that comes until the listener ends the connection.
+    async fn rest_of(stream: &mut TcpStream) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest));
+        read.await.expect("an end within 5 s").expect("an orderly end");
+        rest
+    }
+
+    /// The answer to [`BIND_OF_TWO`] on a fresh connection, which stays open.
+    async fn bind(listener: &RpcListener) -> (TcpStream, Vec<u8>) {
+        let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");
+        stream.write_all(&BIND_OF_TWO).await.expect("loopback");
+        let mut header = [0; 16];
+        stream.read_exact(&mut header).await.expect("an answer");
+        let mut body = vec![0; usize::from(header[8]) - header.len()];
+        stream.read_exact(&mut body).await.expect("a whole answer");
+        (stream, [&header[..], &body].concat())
+    }
+
+    fn results(answer: &[u8]) -> [[u8; 4]; 2] {
+        let at = |offset: usize| [0, 1, 2, 3].map(|octet| answer[answer.len() - offset + octet]);
+        [at(48), at(24)]
+    }
+
+    #[tokio::test]
+    async fn each_behaviour_answers_the_same_bind_in_its_way() {
+        let (accept, reject) = ([0, 0, 0, 0], [2, 0, 1, 0]);
+        for (behaviour, expected) in [
+            (Behaviour::Kms, [accept, reject]),
+            (Behaviour::OtherRpc, [reject, reject]),
+            (Behaviour::AcceptsAny, [accept, accept]),
+        ] {
+            let listener = listener(behaviour).await;
+            let (stream, answer) = bind(&listener).await;
+            assert_eq!(results(&answer), expected, "{behaviour:?}");
+            assert_eq!(answer[..16], [5, 0, 12, 3, 0x10, 0, 0, 0, 84, 0, 0, 0, 9, 0, 0, 0]);
+            let port = format!("{}\0", listener.address().port());
+            assert_eq!(answer[26..26 + port.len()], *port.as_bytes());
+            assert_eq!(listener.pdus(), BTreeMap::from([(11, 1)]));
+            assert_eq!(listener.sources(), [stream.local_addr().expect("connected")]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_counted_and_ends_the_connection_unanswered() {
+        let listener = listener(Behaviour::Kms).await;
+        let (mut after_bind, _) = bind(&listener).await;
+        after_bind.write_all(&REQUEST).await.expect("loopback");
+        assert_eq!(rest_of(&mut after_bind).await, b"");
+        let mut at_once = TcpStream::connect(listener.address()).await.expect("it listens");
+        at_once.write_all(&REQUEST).await.expect("loopback");
+        assert_eq!(rest_of(&mut at_once).await, b"");
+        let (mut twice, _) = bind(&listener).await;
+        twice.write_all(&BIND_OF_TWO).await.expect("loopback");
+        assert_eq!(rest_of(&mut twice).await, b"");
+        assert_eq!(listener.pdus(), BTreeMap::from([(0, 2), (11, 3)]));
+        assert_eq!(listener.connections(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_rpc_ends_the_connection_unanswered() {
+        let listener = listener(Behaviour::AcceptsAny).await;
+        let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");
+        stream.write_all(b"GET / HTTP/1.0\r\n").await.expect("loopback");
+        assert_eq!(rest_of(&mut stream).await, b"");
+        assert_eq!((listener.connections(), listener.pdus().len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn another_service_says_its_banner() {
+        let listener = listener(Behaviour::NotRpc).await;
+        let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");
+        stream.write_all(&BIND_OF_TWO).await.expect("loopback");
+        stream.shutdown().await.expect("our side ends");
+        assert_eq!(rest_of(&mut stream).await, SSH_BANNER);
+        assert_eq!((listener.connections(), listener.pdus().len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_closed_listener_refuses_and_releases_its_port() {
+        let listener = listener(Behaviour::Kms).await;
+        let (mut open, _) = bind(&listener).await;
+        listener.close().await;
+        let refused = TcpStream::connect(listener.address()).await;
+        assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
+        assert_eq!(rest_of(&mut open).await, b"");
+        assert!(RpcListener::start(Behaviour::Kms, listener.address()).await.is_ok());
+    }
+}

@@ -61,3 +61,50 @@ pub fn intro(listen: SocketAddr, act_after: Duration) -> String {
         between = BETWEEN_ACTS.as_secs(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::rr::RecordType;
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::demo::zones::name;
+
+    #[tokio::test(start_paused = true)]
+    async fn first_a_record_leaves_then_a_host_dies() {
+        let lab = Lab::start().await.expect("a lab");
+        let began = Instant::now();
+        let west = name(&format!("_vlmcs._tcp.{WEST}"));
+        let mut acts = Vec::new();
+        let say = |text: &str| {
+            let records = lab.zones().find(&west, RecordType::SRV).records.len();
+            let host = text.split_whitespace().next().map(str::to_owned);
+            acts.push((began.elapsed().as_secs(), records, host));
+        };
+        script(&lab, say, Duration::from_mins(1)).await.expect("both acts");
+        assert_eq!(acts, [(60, 3, Some(KMS_W1.to_owned())), (70, 3, Some(KMS_E1.to_owned()))]);
+        let dead = lab.host(KMS_E1).expect("a host").address();
+        assert!(TcpStream::connect(dead).await.is_err());
+    }
+
+    #[test]
+    fn the_intro_tells_where_to_look_and_names_every_check_rightly() {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
+        let text = intro(listen, Duration::from_mins(1));
+        for expected in
+            ["http://127.0.0.1:4711/metrics", "http://127.0.0.1:4711/api/v1/report", "In 60 s"]
+        {
+            assert!(text.contains(expected), "{expected} is not in:\n{text}");
+        }
+        let checks = text.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).filter(|word| {
+            ["srv-", "host-", "record-", "all-"].iter().any(|p| word.starts_with(p))
+        });
+        let unknown: Vec<&str> =
+            checks.filter(|id| crate::model::Check::parse(id).is_none()).collect();
+        assert_eq!(unknown, [""; 0]);
+        assert!(text.lines().all(|line| line.chars().count() <= 110));
+    }
+}
