@@ -280,9 +280,9 @@ mod tests {
     use hickory_proto::rr::Name as WireName;
 
     use super::*;
+    use crate::demo::ANY_PORT;
     use crate::demo::zones::Data;
 
-    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     const BIG: &str = "_vlmcs._tcp.big.contoso.test";
     const KMS: &str = "_vlmcs._tcp.contoso.test";
 
@@ -537,5 +537,17 @@ mod tests {
         assert_eq!(again.address(), server.address());
         let taken = DnsServer::start(Zones::new(), server.address()).await;
         assert_eq!(taken.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tcp_client_that_says_nothing_or_half_is_dismissed() {
+        let server = server().await;
+        for said in [&b""[..], b"\0", b"\0\x40half"] {
+            let began = Instant::now();
+            let mut client = TcpStream::connect(server.address()).await.expect("it listens");
+            client.write_all(said).await.expect("loopback");
+            assert_eq!(client.read(&mut [0]).await.ok(), Some(0), "{said:?}");
+            assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+        }
     }
 }

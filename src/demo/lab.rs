@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::sync::Mutex;
 
+use super::ANY_PORT;
 use super::dns::DnsServer;
 use super::rpc::{Behaviour, RpcListener};
 use super::zones::{Data, Zones, name};
@@ -23,7 +24,7 @@ pub struct Lab {
     zones: Zones,
     servers: [DnsServer; 2],
     hosts: Vec<LabHost>,
-    /// Bound and not listening: connections are refused, and nobody else gets the port.
+    /// Bound and not listening: connections are refused, and the kernel gives the port to nobody else.
     _closed: TcpSocket,
     kms_port: u16,
     /// The port of the host that died, held in the same way.
@@ -102,9 +103,6 @@ const LISTED: [Published; 11] = [
 ];
 /// What DNS publishes, and the config does not list.
 const UNLISTED: Published = (ROGUE, 0, 0, ROGUE_HOST);
-
-/// Any port of the one address that the lab needs.
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Lab {
     /// Starts all servers and hosts and publishes the records.
@@ -255,7 +253,7 @@ mod tests {
     const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9688);
 
     /// `host:port, priority, weight` of what DNS publishes.
-    pub(super) fn published(lab: &Lab, domain: &str) -> BTreeSet<String> {
+    fn published(lab: &Lab, domain: &str) -> BTreeSet<String> {
         let found = lab.zones().find(&name(&owner(domain)), RecordType::SRV);
         let as_listed = |data: &Data| match data {
             Data::Srv { priority, weight, port, target } => {
@@ -305,6 +303,12 @@ mod tests {
         assert_eq!(config["resolver"][0]["servers"], toml::Value::Array(servers.to_vec()));
     }
 
+    fn is_held(port: u16) -> bool {
+        let other = TcpSocket::new_v4().expect("a socket");
+        let bound = other.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    }
+
     #[tokio::test]
     async fn every_port_is_its_own_and_the_dead_one_refuses() {
         let lab = Lab::start().await.expect("a lab");
@@ -313,6 +317,9 @@ mod tests {
         assert_eq!(ports.len(), 8);
         assert_eq!(lab.port_of(DEAD_HOST), lab.kms_port());
         assert!(is_refused(lab.kms_port()).await);
+        assert!(is_held(lab.kms_port()));
+        lab.kill_host().await.expect("its port is held");
+        assert!(is_held(lab.port_of(KMS_E1)));
         assert!(!is_refused(lab.port_of(WRONG_HOST)).await);
     }
 

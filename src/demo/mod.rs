@@ -15,7 +15,7 @@ mod serve;
 mod wire;
 pub mod zones;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 pub use dns::{DnsServer, Fault, SeenQuery};
@@ -32,6 +32,9 @@ pub struct Options {
     /// When the first host leaves. Default 1 min: time to look around first.
     pub act_after: Duration,
 }
+
+/// Port 0 of the one address that the lab needs: the kernel chooses.
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Default for Options {
     fn default() -> Self {

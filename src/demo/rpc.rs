@@ -159,12 +159,13 @@ async fn send_banner(mut stream: TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
     use std::time::Duration;
 
-    use super::*;
+    use tokio::time::Instant;
 
-    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    use super::*;
+    use crate::demo::ANY_PORT;
+
     /// The KMS interface and one that cannot exist, both with NDR.
     const BIND_OF_TWO: [u8; 116] = [
         5, 0, 11, 3, 0x10, 0, 0, 0, 116, 0, 0, 0, 9, 0, 0, 0, //
@@ -271,5 +272,33 @@ mod tests {
         assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
         assert_eq!(rest_of(&mut open).await, b"");
         assert!(RpcListener::start(Behaviour::Kms, listener.address()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_bound_wait_their_turn() {
+        let listener = listener(Behaviour::Kms).await;
+        let mut served = Vec::new();
+        for _ in 0..256 {
+            served.push(bind(&listener).await);
+        }
+        let mut waiting =
+            TcpStream::connect(listener.address()).await.expect("the kernel queues it");
+        waiting.write_all(&BIND_OF_TWO).await.expect("loopback");
+        assert_eq!(listener.connections(), 256);
+        served.pop();
+        assert_eq!(waiting.read_u8().await.expect("its turn"), 5);
+        assert_eq!(listener.connections(), 257);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_says_nothing_or_half_is_dismissed() {
+        let listener = listener(Behaviour::Kms).await;
+        for said in [0, 15, 115] {
+            let began = Instant::now();
+            let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");
+            stream.write_all(&BIND_OF_TWO[..said]).await.expect("loopback");
+            assert_eq!(stream.read(&mut [0]).await.ok(), Some(0), "after {said} octets");
+            assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+        }
     }
 }
