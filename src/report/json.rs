@@ -148,7 +148,7 @@ impl<'a> From<&'a AnswerView> for AnswerJson<'a> {
         Self {
             resolver: &view.resolver.name,
             server: view.upstream.server,
-            role: ROLE_RESOLVER,
+            role: view.role(),
             path: &view.upstream.path,
             outcome: view.answer.outcome,
             rtt_seconds: view.answer.rtt.map(seconds),
@@ -157,9 +157,6 @@ impl<'a> From<&'a AnswerView> for AnswerJson<'a> {
         }
     }
 }
-
-/// The only role of this version: authorities are not asked yet.
-pub(crate) const ROLE_RESOLVER: &str = "resolver";
 
 #[derive(Serialize)]
 struct RecordJson<'a> {
