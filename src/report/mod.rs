@@ -10,5 +10,5 @@ mod text;
 #[cfg(test)]
 pub(crate) mod fixture;
 
-pub use human::{Style, human};
+pub use human::{Style, human, verdict};
 pub use json::{json, json_domain, json_domains, json_findings, json_hosts, json_text};

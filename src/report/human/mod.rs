@@ -9,6 +9,7 @@ mod verdict;
 use std::collections::HashSet;
 
 use index::Index;
+pub use verdict::verdict;
 
 use super::text::{counted, listed, width_of};
 use crate::model::finding::FindingId;
@@ -31,7 +32,7 @@ pub struct Style {
 pub fn human(snapshot: &Snapshot, style: &Style) -> String {
     let style = Style { width: style.width.max(MIN_WIDTH), ..*style };
     let mut page = Page::new(snapshot, style);
-    page.paragraph(Ink::of(snapshot.status), &verdict::verdict(snapshot));
+    page.paragraph(Ink::of(snapshot.status), &verdict(snapshot));
     page.blank();
     page.domains();
     page.blank();

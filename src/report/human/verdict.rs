@@ -8,8 +8,8 @@ use crate::model::finding::ClientError;
 use crate::model::snapshot::DomainEntry;
 use crate::model::{Finding, Name, Severity, Snapshot, Status, Subject};
 
-/// How many domains have trouble, and what clients in them would show.
-pub(super) fn verdict(snapshot: &Snapshot) -> String {
+/// One sentence: how many domains have trouble, and what clients in them would show.
+pub fn verdict(snapshot: &Snapshot) -> String {
     let total = snapshot.domains.len();
     let troubled = snapshot.domains.iter().filter(|entry| entry.status >= Status::Warning).count();
     if troubled == 0 {
