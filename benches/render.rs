@@ -27,7 +27,7 @@ fn main() {
     println!("{DOMAINS} domains, resident {} MiB", resident());
     let style = Style { color: false, width: 100, verbose: false };
     timed("human", || report::human(&snapshot, &style).len());
-    timed("json", || report::json_text(&report::json(&*snapshot)).len());
+    timed("json", || report::json_text(&report::json(&snapshot)).len());
     let exposition = Exposition::new(Stats::new());
     for turn in ["first", "again"] {
         for encoding in [Encoding::Gzip, Encoding::Plain] {
