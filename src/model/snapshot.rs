@@ -71,6 +71,13 @@ pub struct AnswerView {
     pub at: Timestamp,
 }
 
+impl AnswerView {
+    /// The word of the contract for whom was asked. Authorities are not asked in this version.
+    pub fn role(&self) -> &'static str {
+        "resolver"
+    }
+}
+
 /// A host as one domain publishes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainHost {

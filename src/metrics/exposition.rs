@@ -1,0 +1,165 @@
+//! What a scrape gets: Prometheus text 0.0.4, plain or as gzip.
+
+use std::fmt;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+use prometheus::process_collector::ProcessCollector;
+
+use super::collector::ESTATE;
+use super::own;
+use super::per_snapshot::PerSnapshot;
+use crate::model::Snapshot;
+use crate::stats::Stats;
+
+/// Renders scrapes. The estate's part is made at most once a snapshot and encoding, the process's
+/// own part with each scrape.
+pub struct Exposition {
+    stats: Arc<Stats>,
+    /// Behind a lock, because two collections at once would count CPU time twice.
+    process: Mutex<ProcessCollector>,
+    estate: PerSnapshot<Estate>,
+}
+
+/// How a scrape is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    Plain,
+    /// One gzip member (RFC 1952).
+    Gzip,
+}
+
+impl Exposition {
+    /// Nothing is rendered yet.
+    pub fn new(stats: Arc<Stats>) -> Self {
+        let process = Mutex::new(ProcessCollector::for_self());
+        Self { stats, process, estate: PerSnapshot::default() }
+    }
+
+    /// The whole text; before the first audit only the process's own families. It takes time in
+    /// proportion to the estate when the snapshot is new: call it where blocking is allowed.
+    pub fn render(&self, snapshot: Option<&Arc<Snapshot>>, encoding: Encoding) -> Vec<u8> {
+        let own = self.own();
+        let estate = snapshot.map(|snapshot| (snapshot, self.estate.of(snapshot)));
+        match encoding {
+            Encoding::Plain => {
+                let text = estate.as_ref().map_or(&[][..], |(snapshot, made)| made.plain(snapshot));
+                [text, &own].concat()
+            }
+            Encoding::Gzip => match estate {
+                Some((snapshot, made)) => made.gzip(snapshot).finished_with(&own),
+                None => Deflated::begin().finish().finished_with(&own),
+            },
+        }
+    }
+
+    fn own(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        own::write(&self.stats, &process, &mut text);
+        text
+    }
+}
+
+impl fmt::Debug for Exposition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Exposition").finish_non_exhaustive()
+    }
+}
+
+/// The estate's part, as far as somebody asked for it.
+#[derive(Default)]
+struct Estate {
+    plain: OnceLock<Vec<u8>>,
+    gzip: OnceLock<Member>,
+}
+
+impl Estate {
+    fn plain(&self, snapshot: &Snapshot) -> &[u8] {
+        self.plain.get_or_init(|| {
+            let mut text = Vec::new();
+            for family in ESTATE {
+                family(snapshot).write(&mut text);
+            }
+            text.shrink_to_fit();
+            text
+        })
+    }
+
+    /// Family by family, so that the whole plain text is never held.
+    fn gzip(&self, snapshot: &Snapshot) -> &Member {
+        self.gzip.get_or_init(|| {
+            let mut deflated = Deflated::begin();
+            let mut text = Vec::new();
+            for family in ESTATE {
+                text.clear();
+                family(snapshot).write(&mut text);
+                deflated.push(&text);
+            }
+            deflated.finish()
+        })
+    }
+}
+
+/// The beginning of a gzip member: its header, and blocks that end at a byte's edge (a sync flush,
+/// RFC 1951 section 3.2.4), so that the blocks of another text can follow. Simple readers know only
+/// one member, so two joined ones would not do.
+struct Member {
+    bytes: Vec<u8>,
+    crc: Crc,
+}
+
+impl Member {
+    /// The whole member, this text at its end.
+    fn finished_with(&self, text: &[u8]) -> Vec<u8> {
+        let mut rest = Deflated::with(Vec::new());
+        rest.push(text);
+        let Deflated { encoder, crc: rest_crc } = rest;
+        let blocks = encoder.finish().expect("memory takes every byte");
+        let mut crc = Crc::new();
+        crc.combine(&self.crc);
+        crc.combine(&rest_crc);
+        let trailer = [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat();
+        [&self.bytes[..], &blocks, &trailer].concat()
+    }
+}
+
+/// Blocks under way, and the checksum of what they hold.
+struct Deflated {
+    encoder: DeflateEncoder<Vec<u8>>,
+    crc: Crc,
+}
+
+/// Method deflate, no flags, no time, unknown system (RFC 1952 section 2.3).
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
+impl Deflated {
+    fn begin() -> Self {
+        Self::with(GZIP_HEADER.to_vec())
+    }
+
+    fn with(bytes: Vec<u8>) -> Self {
+        Self { encoder: DeflateEncoder::new(bytes, LEVEL), crc: Crc::new() }
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.crc.update(text);
+        self.encoder.write_all(text).expect("memory takes every byte");
+    }
+
+    fn finish(mut self) -> Member {
+        self.encoder.flush().expect("memory takes every byte");
+        let mut bytes = std::mem::take(self.encoder.get_mut());
+        bytes.shrink_to_fit();
+        Member { bytes, crc: self.crc }
+    }
+}
+
+/// The text repeats itself so much that more effort hardly shortens it.
+const LEVEL: Compression = Compression::fast();
+
+#[cfg(test)]
+mod tests;

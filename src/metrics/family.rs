@@ -1,0 +1,93 @@
+//! A family while it is built, and its text.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use super::names::{Definition, Kind};
+
+/// A family while it is built. It takes each label set once: of two series with the same labels the
+/// first stays, whatever the snapshot holds, because a scrape with a repeated series is refused as a
+/// whole.
+pub(super) struct Family {
+    definition: &'static Definition,
+    taken: HashSet<u64>,
+    hashes: RandomState,
+    series: Vec<Metric>,
+}
+
+impl Family {
+    pub(super) fn new(definition: &'static Definition) -> Self {
+        Self {
+            definition,
+            taken: HashSet::new(),
+            hashes: RandomState::default(),
+            series: Vec::new(),
+        }
+    }
+
+    /// A family of one series without labels.
+    pub(super) fn single(definition: &'static Definition, value: f64) -> Self {
+        let mut family = Self::new(definition);
+        family.push([], value);
+        family
+    }
+
+    /// Adds a series; the values stand in the order of the definition's labels.
+    pub(super) fn push<const N: usize>(&mut self, values: [&str; N], value: f64) {
+        debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
+        if !self.taken.insert(self.hashes.hash_one(values)) {
+            return;
+        }
+        let labels = self.definition.labels.iter().zip(values).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        let mut metric = Metric::from_label(labels.collect());
+        if self.definition.kind == Kind::Counter {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.series.push(metric);
+    }
+
+    /// Adds a series that the crate made.
+    pub(super) fn push_metric(&mut self, metric: Metric) {
+        self.series.push(metric);
+    }
+
+    /// Appends the family's text; nothing where it has no series.
+    pub(super) fn write(self, text: &mut Vec<u8>) {
+        let mut family = MetricFamily::default();
+        family.set_name(self.definition.name.to_owned());
+        family.set_help(self.definition.help.to_owned());
+        family.set_field_type(match self.definition.kind {
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Histogram => MetricType::HISTOGRAM,
+        });
+        family.set_metric(self.series);
+        write_family(&family, text);
+    }
+}
+
+/// Appends a family's text; nothing where it has no series.
+///
+/// # Panics
+/// Never: the encoder refuses only families without name or series, and memory takes every byte.
+pub(super) fn write_family(family: &MetricFamily, text: &mut Vec<u8>) {
+    if !family.get_metric().is_empty() {
+        let encoded = TextEncoder::new().encode(std::slice::from_ref(family), text);
+        encoded.expect("a family with name and series is written to memory");
+    }
+}

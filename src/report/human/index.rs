@@ -1,0 +1,55 @@
+//! What the findings say, by domain and by cause.
+
+use std::collections::HashMap;
+
+use crate::model::finding::FindingId;
+use crate::model::{Finding, Name, Snapshot};
+
+pub(super) struct Index<'a> {
+    hits: HashMap<&'a Name, Vec<&'a Finding>>,
+    explained: HashMap<&'a FindingId, Vec<&'a Finding>>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        let by_id: HashMap<_, _> =
+            snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
+        let mut index = Self { hits: HashMap::new(), explained: HashMap::new() };
+        for finding in snapshot.findings.iter().map(|finding| &**finding) {
+            if finding.is_active() {
+                for domain in &finding.domains {
+                    index.hits.entry(domain).or_default().push(finding);
+                }
+            } else if let Some(cause) = cause(finding, &by_id) {
+                index.explained.entry(&cause.id).or_default().push(finding);
+            }
+        }
+        index
+    }
+
+    /// The active findings that hit a domain, worst first.
+    pub(super) fn hits(&self, domain: &Name) -> Vec<&'a Finding> {
+        self.hits.get(domain).cloned().unwrap_or_default()
+    }
+
+    /// The findings that this one explains, also through others.
+    pub(super) fn explained(&self, by: &FindingId) -> &[&'a Finding] {
+        self.explained.get(by).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The active finding at the end of the chain of suppression.
+fn cause<'a>(
+    finding: &'a Finding,
+    by_id: &HashMap<&'a FindingId, &'a Finding>,
+) -> Option<&'a Finding> {
+    let mut cause = finding;
+    // Longer than any chain of the contract; a loop would be the audit's fault, not a reason to hang.
+    for _ in 0..16 {
+        match &cause.suppressed_by {
+            Some(id) => cause = by_id.get(id)?,
+            None => return Some(cause),
+        }
+    }
+    None
+}

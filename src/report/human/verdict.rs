@@ -1,0 +1,80 @@
+//! The first sentence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::text::{counted, listed};
+use super::{MOST_LISTED, texts};
+use crate::model::finding::ClientError;
+use crate::model::snapshot::DomainEntry;
+use crate::model::{Finding, Name, Severity, Snapshot, Status, Subject};
+
+/// One sentence: how many domains have trouble, and what clients in them would show.
+pub fn verdict(snapshot: &Snapshot) -> String {
+    let total = snapshot.domains.len();
+    let troubled = snapshot.domains.iter().filter(|entry| entry.status >= Status::Warning).count();
+    if troubled == 0 {
+        return untroubled(snapshot);
+    }
+    let have = if troubled == 1 { "has" } else { "have" };
+    let of = format!("{troubled} of {} {have} trouble", counted(total, "domain"));
+    let failures = failures(snapshot);
+    if failures.is_empty() {
+        return format!("{of}; no client is predicted to fail yet.");
+    }
+    let clauses: Vec<String> = failures
+        .iter()
+        .take(MOST_LISTED)
+        .enumerate()
+        .map(|(at, (code, domains))| {
+            let in_domains = listed(&texts(domains), MOST_LISTED);
+            let verb = if at == 0 { "would fail " } else { "" };
+            format!("in {in_domains} {verb}with {code}")
+        })
+        .collect();
+    format!("{of}: clients {}.", clauses.join(", "))
+}
+
+fn untroubled(snapshot: &Snapshot) -> String {
+    let elsewhere = snapshot
+        .findings
+        .iter()
+        .filter(|finding| finding.is_active() && finding.severity >= Severity::Warning)
+        .count();
+    match (elsewhere, snapshot.domains.as_slice()) {
+        (0, [only]) => format!("{} is well.", only.view.domain.name),
+        (0, all) => format!("All {} are well.", counted(all.len(), "domain")),
+        (1, _) => "No domain is hit, but 1 finding needs a look.".to_owned(),
+        (some, _) => format!("No domain is hit, but {some} findings need a look."),
+    }
+}
+
+/// What clients show, the worst finding's code first, and in which domains.
+fn failures(snapshot: &Snapshot) -> Vec<(ClientError, Vec<Name>)> {
+    let mut order: Vec<ClientError> = Vec::new();
+    let mut domains: BTreeMap<ClientError, BTreeSet<&Name>> = BTreeMap::new();
+    for finding in snapshot.findings.iter().filter(|finding| finding.is_active()) {
+        let Some(code) = finding.client_error else { continue };
+        for domain in finding.domains.iter().filter(|domain| fails(snapshot, finding, domain)) {
+            if !order.contains(&code) {
+                order.push(code);
+            }
+            domains.entry(code).or_default().insert(domain);
+        }
+    }
+    let names = |code: &ClientError| domains[code].iter().copied().cloned().collect();
+    order.iter().map(|code| (*code, names(code))).collect()
+}
+
+/// A host's finding hits domains that have another host, too; their clients do not fail.
+fn fails(snapshot: &Snapshot, finding: &Finding, domain: &Name) -> bool {
+    if !matches!(finding.subject, Subject::Host(_)) {
+        return true;
+    }
+    entry(snapshot, domain)
+        .is_none_or(|entry| !entry.view.hosts.iter().any(|host| host.status.is_up()))
+}
+
+pub(super) fn entry<'a>(snapshot: &'a Snapshot, domain: &Name) -> Option<&'a DomainEntry> {
+    let at = snapshot.domains.binary_search_by(|entry| entry.view.domain.name.cmp(domain)).ok()?;
+    Some(&snapshot.domains[at])
+}

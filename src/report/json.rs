@@ -1,0 +1,409 @@
+//! The JSON report (contract, design section 7): structs that borrow the snapshot and are written as
+//! they are walked, so that a large estate is never held twice.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::model::finding::{ClientError, Evidence, FindingId};
+use crate::model::snapshot::{
+    AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView,
+};
+use crate::model::{
+    Finding, FindingState, KmsMode, Labels, LookupOutcome, Name, Path, ProbeOutcome, Record,
+    Server, Severity, Snapshot, Status, Subject,
+};
+
+/// The whole report.
+pub fn json(snapshot: &Snapshot) -> impl Serialize {
+    Report {
+        version: 1,
+        vantage: None,
+        started: snapshot.started,
+        duration_seconds: seconds(snapshot.duration()),
+        status: snapshot.status,
+        domains: &snapshot.domains,
+        hosts: &snapshot.hosts,
+        profiles: [],
+        findings: &snapshot.findings,
+        summary: SummaryJson::of(snapshot),
+    }
+}
+
+/// The report's `domains` alone: an array.
+pub fn json_domains(snapshot: &Snapshot) -> impl Serialize {
+    Each::<_, DomainJson>::of(&snapshot.domains)
+}
+
+/// One element of the report's `domains`; `None` where no such domain is configured.
+pub fn json_domain<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<impl Serialize + use<'a>> {
+    let at = snapshot.domains.binary_search_by(|entry| entry.view.domain.name.cmp(name)).ok()?;
+    Some(DomainJson::from(&snapshot.domains[at]))
+}
+
+/// The report's `hosts` alone: an array.
+pub fn json_hosts(snapshot: &Snapshot) -> impl Serialize {
+    Each::<_, HostJson>::of(&snapshot.hosts)
+}
+
+/// The report's `findings` alone: an array, suppressed ones included.
+pub fn json_findings(snapshot: &Snapshot) -> impl Serialize {
+    Each::<_, FindingJson>::of(&snapshot.findings)
+}
+
+/// A document as text, with a newline at its end.
+///
+/// # Panics
+/// Never for the documents of this module: writing to memory does not fail, and all their keys are
+/// strings.
+pub fn json_text(document: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(document).expect("string keys, written to memory");
+    text.push('\n');
+    text
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u8,
+    vantage: Option<&'a str>,
+    started: Timestamp,
+    duration_seconds: f64,
+    status: Status,
+    #[serde(serialize_with = "each::<_, DomainJson, _>")]
+    domains: &'a [DomainEntry],
+    #[serde(serialize_with = "each::<_, HostJson, _>")]
+    hosts: &'a [std::sync::Arc<HostView>],
+    profiles: [(); 0],
+    #[serde(serialize_with = "each::<_, FindingJson, _>")]
+    findings: &'a [std::sync::Arc<Finding>],
+    summary: SummaryJson,
+}
+
+#[derive(Serialize)]
+struct SummaryJson {
+    domains: usize,
+    hosts: usize,
+    endpoints: usize,
+    critical: usize,
+    warning: usize,
+    info: usize,
+}
+
+impl SummaryJson {
+    fn of(snapshot: &Snapshot) -> Self {
+        let summary = snapshot.summary;
+        Self {
+            domains: summary.domains,
+            hosts: summary.hosts,
+            endpoints: summary.endpoints,
+            critical: summary.critical,
+            warning: summary.warning,
+            info: summary.info,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DomainJson<'a> {
+    name: &'a Name,
+    status: Status,
+    kms: KmsMode,
+    #[serde(serialize_with = "each::<_, AnswerJson, _>")]
+    answers: &'a [AnswerView],
+    #[serde(serialize_with = "each::<_, DomainHostJson, _>")]
+    hosts: &'a [DomainHost],
+}
+
+impl<'a> From<&'a DomainEntry> for DomainJson<'a> {
+    fn from(entry: &'a DomainEntry) -> Self {
+        Self {
+            name: &entry.view.domain.name,
+            status: entry.status,
+            kms: entry.view.domain.kms,
+            answers: &entry.view.answers,
+            hosts: &entry.view.hosts,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct AnswerJson<'a> {
+    resolver: &'a str,
+    #[serde(serialize_with = "shown")]
+    server: Server,
+    role: &'static str,
+    #[serde(serialize_with = "shown")]
+    path: &'a Path,
+    outcome: LookupOutcome,
+    rtt_seconds: Option<f64>,
+    flags: Vec<&'static str>,
+    #[serde(serialize_with = "each::<_, RecordJson, _>")]
+    records: &'a [Record],
+}
+
+impl<'a> From<&'a AnswerView> for AnswerJson<'a> {
+    fn from(view: &'a AnswerView) -> Self {
+        Self {
+            resolver: &view.resolver.name,
+            server: view.upstream.server,
+            role: view.role(),
+            path: &view.upstream.path,
+            outcome: view.answer.outcome,
+            rtt_seconds: view.answer.rtt.map(seconds),
+            flags: view.answer.flags.names().collect(),
+            records: &view.answer.records,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RecordJson<'a> {
+    target: &'a Name,
+    port: u16,
+    priority: u16,
+    weight: u16,
+    ttl: u32,
+}
+
+impl<'a> From<&'a Record> for RecordJson<'a> {
+    fn from(record: &'a Record) -> Self {
+        let Record { priority, weight, port, target, ttl } = record;
+        Self { target, port: *port, priority: *priority, weight: *weight, ttl: *ttl }
+    }
+}
+
+#[derive(Serialize)]
+struct DomainHostJson<'a> {
+    target: &'a Name,
+    port: u16,
+    priority: u16,
+    weight: u32,
+    share: f64,
+    live_share: f64,
+    status: HostStatus,
+}
+
+impl<'a> From<&'a DomainHost> for DomainHostJson<'a> {
+    fn from(host: &'a DomainHost) -> Self {
+        Self {
+            target: &host.host.target,
+            port: host.host.port,
+            priority: host.priority,
+            weight: host.weight,
+            share: host.share,
+            live_share: host.live_share,
+            status: host.status,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct HostJson<'a> {
+    target: &'a Name,
+    port: u16,
+    status: HostStatus,
+    domains: &'a [Name],
+    #[serde(serialize_with = "probed")]
+    endpoints: &'a [EndpointView],
+}
+
+impl<'a> From<&'a std::sync::Arc<HostView>> for HostJson<'a> {
+    fn from(view: &'a std::sync::Arc<HostView>) -> Self {
+        Self {
+            target: &view.host.target,
+            port: view.host.port,
+            status: view.status,
+            domains: &view.domains,
+            endpoints: &view.endpoints,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct EndpointJson<'a> {
+    address: std::net::IpAddr,
+    #[serde(serialize_with = "shown")]
+    path: &'a Path,
+    outcome: ProbeOutcome,
+    connect_seconds: Option<f64>,
+    bind_seconds: Option<f64>,
+}
+
+impl<'a> EndpointJson<'a> {
+    fn of(view: &'a EndpointView) -> Option<Self> {
+        let probe = view.probe.as_deref()?;
+        Some(Self {
+            address: view.address,
+            path: &view.path,
+            outcome: probe.outcome,
+            connect_seconds: probe.connect.map(seconds),
+            bind_seconds: probe.bind.map(seconds),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct FindingJson<'a> {
+    id: &'a FindingId,
+    check: crate::model::Check,
+    severity: Severity,
+    state: FindingState,
+    suppressed_by: Option<&'a FindingId>,
+    subject: &'a Subject,
+    resolver: Option<&'a str>,
+    domains: &'a [Name],
+    since: Option<Timestamp>,
+    message: &'a str,
+    evidence: &'a Evidence,
+    client_error: Option<ClientError>,
+    remedy: &'a str,
+    labels: &'a Labels,
+}
+
+impl<'a> From<&'a std::sync::Arc<Finding>> for FindingJson<'a> {
+    fn from(finding: &'a std::sync::Arc<Finding>) -> Self {
+        Self {
+            id: &finding.id,
+            check: finding.check,
+            severity: finding.severity,
+            state: finding.state,
+            suppressed_by: finding.suppressed_by.as_ref(),
+            subject: &finding.subject,
+            resolver: finding.resolver.as_deref(),
+            domains: &finding.domains,
+            since: finding.since,
+            message: &finding.message,
+            evidence: &finding.evidence,
+            client_error: finding.client_error,
+            remedy: &finding.remedy,
+            labels: &finding.labels,
+        }
+    }
+}
+
+/// A slice that is written as the array of what its items become.
+struct Each<'a, T, V> {
+    items: &'a [T],
+    becomes: std::marker::PhantomData<fn() -> V>,
+}
+
+impl<'a, T, V> Each<'a, T, V> {
+    fn of(items: &'a [T]) -> Self {
+        Self { items, becomes: std::marker::PhantomData }
+    }
+}
+
+impl<'a, T, V: From<&'a T> + Serialize> Serialize for Each<'a, T, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.items.iter().map(V::from))
+    }
+}
+
+fn each<'a, T: 'a, V: From<&'a T> + Serialize, S: Serializer>(
+    items: &&'a [T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    Each::<T, V>::of(items).serialize(serializer)
+}
+
+/// An endpoint that was not probed has no outcome, and the contract has no word for it: it is left
+/// out.
+fn probed<S: Serializer>(items: &&[EndpointView], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().filter_map(EndpointJson::of))
+}
+
+fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Microseconds are as fine as anything here is measured.
+#[expect(clippy::cast_precision_loss, reason = "2^52 µs are 142 years")]
+fn seconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json as value};
+
+    use super::*;
+    use crate::report::fixture;
+
+    fn parsed(document: &impl Serialize) -> Value {
+        serde_json::from_str(&json_text(document)).expect("valid JSON")
+    }
+
+    #[test]
+    fn the_report_has_exactly_the_keys_of_the_contract() {
+        let report = parsed(&json(&fixture::troubled()));
+        let mut rest = report.clone();
+        for key in ["domains", "hosts", "findings"] {
+            rest.as_object_mut().expect("an object").remove(key);
+        }
+        let expected = value!({
+            "version": 1, "vantage": null, "started": "2026-03-01T12:00:00Z",
+            "duration_seconds": 0.41, "status": "critical", "profiles": [],
+            "summary": { "domains": 5, "hosts": 4, "endpoints": 4, "critical": 2, "warning": 0, "info": 1 },
+        });
+        assert_eq!(rest, expected);
+    }
+
+    #[test]
+    fn a_domain_shows_its_answers_and_hosts() {
+        let snapshot = fixture::troubled();
+        let answer = |server: &str| {
+            value!({
+                "resolver": "hq", "server": server, "role": "resolver", "path": "",
+                "outcome": "records", "rtt_seconds": 0.0012, "flags": ["aa"],
+                "records": [{ "target": "kms-n2.north.example", "port": 1688, "priority": 0, "weight": 0, "ttl": 3600 }],
+            })
+        };
+        let expected = value!({
+            "name": "south.example", "status": "critical", "kms": "required",
+            "answers": [answer("10.0.0.53"), answer("10.0.0.54:5353")],
+            "hosts": [{ "target": "kms-n2.north.example", "port": 1688, "priority": 0, "weight": 0,
+                        "share": 1.0, "live_share": 0.0, "status": "down" }],
+        });
+        let south = json_domain(&snapshot, &fixture::name("south.example")).expect("configured");
+        assert_eq!(parsed(&south), expected);
+        assert_eq!(parsed(&json_domains(&snapshot))[4], expected);
+        assert_eq!(parsed(&json(&snapshot))["domains"][4], expected);
+        assert!(json_domain(&snapshot, &fixture::name("unknown.example")).is_none());
+    }
+
+    #[test]
+    fn a_host_shows_its_endpoints_as_far_as_they_were_probed() {
+        let mut snapshot = fixture::troubled();
+        let host = std::sync::Arc::get_mut(&mut snapshot.hosts[3]).expect("not shared");
+        let mut unprobed = host.endpoints[0].clone();
+        unprobed.probe = None;
+        host.endpoints.push(unprobed);
+        let expected = value!({
+            "target": "kms-n2.north.example", "port": 1688, "status": "down",
+            "domains": ["north.example", "south.example"],
+            "endpoints": [{ "address": "10.3.0.2", "path": "", "outcome": "refused",
+                            "connect_seconds": null, "bind_seconds": null }],
+        });
+        assert_eq!(parsed(&json_hosts(&snapshot))[3], expected);
+        assert_eq!(parsed(&json(&snapshot))["hosts"][3], expected);
+    }
+
+    #[test]
+    fn a_finding_shows_everything_and_who_explains_it() {
+        let snapshot = fixture::troubled();
+        let findings = parsed(&json_findings(&snapshot));
+        let expected = value!({
+            "id": snapshot.findings[0].id.as_str(), "check": "srv-missing", "severity": "critical",
+            "state": "active", "suppressed_by": null, "subject": "domain:berlin.example",
+            "resolver": "hq", "domains": ["berlin.example"], "since": null,
+            "message": snapshot.findings[0].message, "evidence": {}, "client_error": "0x8007232B",
+            "remedy": "nslookup -type=SRV _vlmcs._tcp.berlin.example 10.0.0.53", "labels": {},
+        });
+        assert_eq!(findings[0], expected);
+        assert_eq!(findings[2]["state"], "suppressed");
+        assert_eq!(findings[2]["suppressed_by"], findings[1]["id"]);
+        assert_eq!(parsed(&json(&snapshot))["findings"], findings);
+    }
+}

@@ -1,0 +1,220 @@
+//! The routes, and what each answers.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use tokio::sync::Semaphore;
+
+use super::{Site, encoding, reload};
+use crate::metrics::{Encoding, Exposition, PerSnapshot};
+use crate::model::{Name, Snapshot};
+use crate::report;
+
+/// What the routes share.
+pub(super) struct App {
+    pub(super) site: Site,
+    exposition: Exposition,
+    documents: PerSnapshot<Documents>,
+    renders: Arc<Semaphore>,
+}
+
+/// Every path of the contract; those that this version does not build say so.
+pub(super) fn router(site: Site) -> Router {
+    let app = App {
+        exposition: Exposition::new(site.stats.clone()),
+        documents: PerSnapshot::default(),
+        renders: Arc::new(Semaphore::new(MOST_RENDERS)),
+        site,
+    };
+    let mut router = Router::new()
+        .route("/", get(front))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/report", document_route(Document::Report))
+        .route("/api/v1/domains", document_route(Document::Domains))
+        .route("/api/v1/domains/{name}", get(domain))
+        .route("/api/v1/hosts", document_route(Document::Hosts))
+        .route("/api/v1/findings", document_route(Document::Findings))
+        .route("/-/healthy", get(async || "healthy\n"))
+        .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload::reload));
+    for path in NOT_BUILT {
+        router = router.route(path, any(not_built));
+    }
+    router.fallback(not_found).layer(map_response(secured)).with_state(Arc::new(app))
+}
+
+/// Paths of the contract that later versions answer.
+const NOT_BUILT: [&str; 11] = [
+    "/domains/{name}",
+    "/hosts",
+    "/findings",
+    "/profiles",
+    "/journal",
+    "/probe",
+    "/sd",
+    "/api/v1/journal",
+    "/api/v1/events",
+    "/api/v1/acks/{id}",
+    "/badge/{name}",
+];
+
+/// Rendering a large estate takes a core; some must be left for observing.
+const MOST_RENDERS: usize = 2;
+
+/// The documents of one snapshot, as far as somebody asked for them.
+#[derive(Default)]
+struct Documents([OnceLock<Bytes>; 4]);
+
+/// A JSON document of the whole estate.
+#[derive(Debug, Clone, Copy)]
+enum Document {
+    Report,
+    Domains,
+    Hosts,
+    Findings,
+}
+
+impl Document {
+    fn text(self, snapshot: &Snapshot) -> String {
+        match self {
+            Self::Report => report::json_text(&report::json(snapshot)),
+            Self::Domains => report::json_text(&report::json_domains(snapshot)),
+            Self::Hosts => report::json_text(&report::json_hosts(snapshot)),
+            Self::Findings => report::json_text(&report::json_findings(snapshot)),
+        }
+    }
+}
+
+impl App {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.site.snapshots.borrow().clone()
+    }
+
+    /// Renders away from the runtime's threads. A render ends even if its client leaves, and counts
+    /// until then.
+    async fn rendered<T: Send + 'static>(
+        self: &Arc<Self>,
+        render: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, StatusCode> {
+        let internal = StatusCode::INTERNAL_SERVER_ERROR;
+        let permit = self.renders.clone().acquire_owned().await.map_err(|_| internal)?;
+        let app = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let _held = permit;
+            render(&app)
+        });
+        task.await.map_err(|_| internal)
+    }
+}
+
+async fn front(State(app): State<Arc<App>>) -> String {
+    let url = &app.site.external_url;
+    let state = app.snapshot().map_or_else(
+        || "The first audit is under way.".to_owned(),
+        |snapshot| format!("{} (audited {:.0})", report::verdict(&snapshot), snapshot.at),
+    );
+    format!(
+        "kmswatch {} watches that Windows and Office machines can find and reach their KMS hosts.\n\
+         \n\
+         {state}\n\
+         \n\
+         {url}/metrics              for Prometheus\n\
+         {url}/api/v1/report        everything as JSON; parts of it:\n\
+         {url}/api/v1/domains       {url}/api/v1/domains/NAME\n\
+         {url}/api/v1/hosts\n\
+         {url}/api/v1/findings\n\
+         {url}/-/healthy            whether the process lives\n\
+         {url}/-/ready              whether the first audit is done\n\
+         POST {url}/-/reload        reads the config again; from this machine only\n",
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, StatusCode> {
+    let encoding = encoding::accepted(&headers);
+    let text =
+        app.rendered(move |app| app.exposition.render(app.snapshot().as_ref(), encoding)).await?;
+    let mut response = (METRICS_TYPE, [(VARY, "accept-encoding")], text).into_response();
+    if encoding == Encoding::Gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+const METRICS_TYPE: [(HeaderName, &str); 1] =
+    [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+const JSON_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
+
+fn document_route(document: Document) -> axum::routing::MethodRouter<Arc<App>> {
+    get(async move |State(app): State<Arc<App>>| {
+        let Some(snapshot) = app.snapshot() else { return not_ready() };
+        let text = app.rendered(move |app| {
+            let documents = app.documents.of(&snapshot);
+            let made = &documents.0[document as usize];
+            made.get_or_init(|| document.text(&snapshot).into()).clone()
+        });
+        text.await
+            .map_or_else(IntoResponse::into_response, |text| (JSON_TYPE, text).into_response())
+    })
+}
+
+async fn domain(
+    State(app): State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Response {
+    let Some(snapshot) = app.snapshot() else { return not_ready() };
+    let Ok(Path(name)) = name else {
+        return error(StatusCode::NOT_FOUND, "the domain's name is no UTF-8");
+    };
+    match Name::parse(&name) {
+        Ok(name) => match report::json_domain(&snapshot, &name) {
+            Some(domain) => (JSON_TYPE, report::json_text(&domain)).into_response(),
+            None => error(StatusCode::NOT_FOUND, &format!("{name} is not configured")),
+        },
+        Err(wrong) => error(StatusCode::NOT_FOUND, &wrong.to_string()),
+    }
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.snapshot().is_some() { "ready\n".into_response() } else { not_ready() }
+}
+
+fn not_ready() -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "the first audit is under way");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    response
+}
+
+async fn not_built() -> Response {
+    error(StatusCode::NOT_IMPLEMENTED, "not in this version")
+}
+
+async fn not_found(uri: Uri) -> Response {
+    error(StatusCode::NOT_FOUND, &format!("nothing is at {}; / says what there is", uri.path()))
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    let body = report::json_text(&serde_json::json!({ "error": message }));
+    (status, JSON_TYPE, body).into_response()
+}
+
+/// Nothing here is a page that loads or runs anything, or that a cache should keep.
+async fn secured(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,256 @@
+use std::io::Read;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::report::{self, fixture};
+
+/// A server on loopback, and all that its owner holds.
+struct Served {
+    address: SocketAddr,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    shutdown: oneshot::Sender<()>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+async fn served(snapshot: Option<Snapshot>) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (snapshots, receiver) = watch::channel(snapshot.map(Arc::new));
+    let (reload, reloads) = mpsc::channel(1);
+    let (shutdown, stopped) = oneshot::channel();
+    let external_url = "https://kms.example".to_owned();
+    let site = Site { snapshots: receiver, stats: Stats::new(), reload, external_url };
+    let server = tokio::spawn(serve(listener, site, async {
+        let _ = stopped.await;
+    }));
+    Served { address, snapshots, reloads, shutdown, server }
+}
+
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// A header's value; names are lower-case on hyper's wire.
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+
+    fn json(&self) -> serde_json::Value {
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+}
+
+impl Served {
+    async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, "").await
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &str) -> Reply {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.expect("it answers");
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8(bytes[..end].to_vec()).expect("UTF-8");
+        let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
+        Reply { status, head, body: bytes[end + 4..].to_vec() }
+    }
+}
+
+#[tokio::test]
+async fn before_the_first_audit_only_what_needs_none_is_answered() {
+    let served = served(None).await;
+    assert_eq!(served.get("/-/healthy").await.status, 200);
+    for path in ["/-/ready", "/api/v1/report", "/api/v1/domains", "/api/v1/domains/x.example"] {
+        let reply = served.get(path).await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("2")), "{path}");
+        assert_eq!(reply.json(), serde_json::json!({ "error": "the first audit is under way" }));
+    }
+    let metrics = served.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text().contains("\nkmswatch_build_info{"));
+    assert!(!metrics.text().contains("kmswatch_srv_"));
+    assert!(served.get("/").await.text().contains("\nThe first audit is under way.\n"));
+    served.snapshots.send_replace(Some(Arc::new(fixture::healthy())));
+    assert_eq!(served.get("/-/ready").await.status, 200);
+    assert!(served.get("/metrics").await.text().contains("kmswatch_srv_records{"));
+}
+
+#[tokio::test]
+async fn the_front_page_says_what_there_is_and_how_it_stands() {
+    let reply = served(Some(fixture::troubled())).await.get("/").await;
+    assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
+    let text = reply.text();
+    assert!(text.contains("\n3 of 5 domains have trouble: "), "{text}");
+    assert!(text.contains(" (audited 2026-03-01T12:00:00Z)\n"), "{text}");
+    assert!(text.contains("\nhttps://kms.example/metrics "), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_are_compressed_for_whom_it_pleases() {
+    let served = served(Some(fixture::troubled())).await;
+    let plain = served.get("/metrics").await;
+    let plain_type = Some("text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(plain.header("content-type"), plain_type);
+    assert_eq!(
+        (plain.header("vary"), plain.header("content-encoding")),
+        (Some("accept-encoding"), None)
+    );
+    let gzip = served.ask("GET", "/metrics", "Accept-Encoding: gzip;q=0.9\r\n").await;
+    assert_eq!(gzip.header("content-type"), plain_type);
+    assert_eq!(
+        (gzip.header("vary"), gzip.header("content-encoding")),
+        (Some("accept-encoding"), Some("gzip"))
+    );
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_string(&mut text).expect("gzip");
+    let estate = |text: &str| text.split("# HELP kmswatch_build_info").next().map(str::to_owned);
+    assert_eq!(estate(&text), estate(plain.text()));
+}
+
+#[tokio::test]
+async fn the_api_serves_the_report_and_its_parts() {
+    let served = served(Some(fixture::troubled())).await;
+    let snapshot = fixture::troubled();
+    let report = served.get("/api/v1/report").await;
+    assert_eq!(
+        (report.status, report.text()),
+        (200, &*report::json_text(&report::json(&snapshot)))
+    );
+    let whole = report.json();
+    for part in ["domains", "hosts", "findings"] {
+        assert_eq!(served.get(&format!("/api/v1/{part}")).await.json(), whole[part], "{part}");
+    }
+    for name in ["berlin.example", "BERLIN.example.", "%62erlin.example"] {
+        let reply = served.get(&format!("/api/v1/domains/{name}")).await;
+        assert_eq!((reply.status, &reply.json()), (200, &whole["domains"][0]), "{name}");
+    }
+    for name in ["m%C3%BCnchen.example", "a%2Fb", "%FF", "..%2F", "a..b"] {
+        let reply = served.get(&format!("/api/v1/domains/{name}")).await;
+        assert_eq!(reply.status, 404, "{name}");
+        assert!(reply.json()["error"].is_string());
+    }
+    let renewed = fixture::healthy();
+    served.snapshots.send_replace(Some(Arc::new(renewed.clone())));
+    let report = served.get("/api/v1/report").await;
+    assert_eq!(report.text(), report::json_text(&report::json(&renewed)));
+}
+
+#[tokio::test]
+async fn what_is_not_built_and_what_is_not_there_are_told_apart() {
+    let served = served(Some(fixture::healthy())).await;
+    for path in [
+        "/domains/x",
+        "/hosts",
+        "/findings?q=a",
+        "/profiles",
+        "/journal",
+        "/probe?domain=x",
+        "/sd",
+        "/api/v1/journal",
+        "/api/v1/events",
+        "/badge/x.svg",
+    ] {
+        let reply = served.get(path).await;
+        assert_eq!(reply.status, 501, "{path}");
+        assert_eq!(reply.json()["error"], "not in this version");
+    }
+    assert_eq!(served.ask("PUT", "/api/v1/acks/ID", "").await.status, 501);
+    for path in ["/x", "/api", "/api/v1/", "/metrics/x", "//"] {
+        assert_eq!(served.get(path).await.status, 404, "{path}");
+    }
+    assert_eq!(served.ask("POST", "/metrics", "").await.status, 405);
+}
+
+#[tokio::test]
+async fn head_has_no_body_and_every_answer_is_secured() {
+    let served = served(Some(fixture::healthy())).await;
+    for path in ["/", "/metrics", "/api/v1/report", "/-/ready", "/nothing", "/sd"] {
+        let [head, get] = [served.ask("HEAD", path, "").await, served.get(path).await];
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"));
+        assert_eq!(get.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(get.header("cache-control"), Some("no-store"));
+        let policy = "default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(get.header("content-security-policy"), Some(policy));
+    }
+}
+
+#[tokio::test]
+async fn a_reload_tells_what_came_of_it() {
+    let mut served = served(None).await;
+    for (said, status) in [(Ok("3 domains added".to_owned()), 200), (Err("a\nb".to_owned()), 422)] {
+        let text = format!("{}\n", said.as_ref().unwrap_or_else(|text| text));
+        let mut reloads = std::mem::replace(&mut served.reloads, mpsc::channel(1).1);
+        let owner = tokio::spawn(async move {
+            let request: ReloadRequest = reloads.recv().await.expect("a request");
+            request.reply.send(said).expect("it waits");
+            reloads
+        });
+        let reply = served.ask("POST", "/-/reload", "Content-Length: 0\r\n").await;
+        assert_eq!((reply.status, reply.text()), (status, &*text));
+        served.reloads = owner.await.expect("it answered");
+    }
+    assert_eq!(served.ask("GET", "/-/reload", "").await.status, 405);
+    let refused = served.ask("POST", "/-/reload", "X-Forwarded-For: 10.0.0.9\r\n").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("systemctl reload kmswatch"));
+    assert!(served.reloads.try_recv().is_err(), "a refused reload reaches nobody");
+    served.reloads.close();
+    assert_eq!(served.ask("POST", "/-/reload", "").await.status, 503);
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_nobody_for_long() {
+    let served = served(None).await;
+    let mut idle = TcpStream::connect(served.address).await.expect("it listens");
+    idle.write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+    let mut reloads = served.reloads;
+    let _unanswered = reloads.recv().await.expect("the request is under way");
+    let started = tokio::time::Instant::now();
+    served.shutdown.send(()).expect("it serves");
+    served.server.await.expect("no panic").expect("no error");
+    assert!(started.elapsed() < GRACE * 2);
+}
+
+#[tokio::test]
+async fn a_request_that_drips_is_cut_off() {
+    let served = served(None).await;
+    let mut stream = TcpStream::connect(served.address).await.expect("it listens");
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nX: ").await.expect("it reads");
+    // Answered requests on other connections show that the server took the first bytes in.
+    served.get("/-/healthy").await;
+    tokio::time::pause();
+    let half = connection::PATIENCE / 2 + Duration::from_secs(1);
+    let mut sent = 0;
+    loop {
+        tokio::time::advance(half).await;
+        if stream.write_all(b"x").await.is_err() {
+            break;
+        }
+        let mut bytes = [0; 64];
+        tokio::task::yield_now().await;
+        match stream.try_read(&mut bytes) {
+            Ok(0) => break,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
+            _ => sent += 1,
+        }
+        assert!(sent < 1000, "it would read for ever");
+    }
+}
