@@ -223,3 +223,21 @@ fn icmp_of(message: &ControlMessageOwned) -> Option<IcmpError> {
     let offender = offender.filter(|address: &IpAddr| !address.is_unspecified());
     Some(IcmpError { version, kind: error.ee_type, code: error.ee_code, offender, own: false })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_met_itself_is_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        let own = socket.local_addr().expect("a bound socket");
+        socket.connect(&own).expect("TCP lets a socket connect to itself");
+        socket.set_nonblocking(true).expect("a socket");
+        let stream = TcpStream::from_std(socket.into()).expect("a connected socket");
+        let connection = Connection { stream, took: Duration::ZERO };
+        let outcome = connection.checked().map(|_| ()).map_err(|failure| failure.outcome);
+        assert_eq!(outcome, Err(ProbeOutcome::Refused));
+    }
+}

@@ -23,7 +23,7 @@ pub enum Behaviour {
     Rejects(u16, u16),
     /// Accepts every context.
     AcceptsAny,
-    /// Sends these bytes after a whole bind, with its `call_id` at 12..16 if there is room.
+    /// Sends these bytes after a whole bind; if they are an RPC reply, with the bind's `call_id`.
     Answers(Vec<u8>),
     /// The same, and then ends the stream.
     AnswersAndEnds(Vec<u8>),
@@ -134,9 +134,7 @@ impl RpcPeer {
 
     /// What it saw, once so many connections came and all ended. Panics after 10 s.
     pub fn wait_until_ended(&self, connections: usize) -> Vec<Seen> {
-        self.wait(|seen| {
-            seen.len() >= connections && seen.iter().all(|seen| seen.ended.is_some())
-        })
+        self.wait(|seen| seen.len() >= connections && seen.iter().all(|seen| seen.ended.is_some()))
     }
 
     fn wait(&self, enough: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
@@ -179,12 +177,12 @@ impl Log {
 }
 
 fn accept(listener: &TcpListener, behaviour: &Behaviour, log: &Arc<Log>) {
-    for stream in listener.incoming() {
+    loop {
+        let accepted = listener.accept();
         if log.stopped.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(stream) = stream else { continue };
-        let Ok(source) = stream.peer_addr() else { continue };
+        let Ok((stream, source)) = accepted else { continue };
         let at = log.change(|seen| {
             seen.push(Seen { source, bytes: Vec::new(), ended: None });
             seen.len() - 1
@@ -281,7 +279,6 @@ fn behave(behaviour: &Behaviour, wire: &mut Wire) -> Result<(), Ended> {
         Behaviour::Ends => end(wire),
         Behaviour::Resets => {
             SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
-            wire.stream = unconnected(wire);
             return Ok(());
         }
     }
@@ -291,16 +288,6 @@ fn behave(behaviour: &Behaviour, wire: &mut Wire) -> Result<(), Ended> {
 fn end(wire: &Wire) {
     // Fails only where the other side has reset it already, which the next read tells.
     let _ = wire.stream.shutdown(Shutdown::Write);
-}
-
-/// Another socket in the place of the connection, which is closed by that.
-fn unconnected(wire: &Wire) -> TcpStream {
-    let domain = if wire.stream.local_addr().is_ok_and(|address| address.is_ipv6()) {
-        socket2::Domain::IPV6
-    } else {
-        socket2::Domain::IPV4
-    };
-    socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket").into()
 }
 
 fn acknowledge(wire: &mut Wire, first: (u16, u16), others: (u16, u16)) -> Result<(), Ended> {
@@ -323,11 +310,15 @@ fn drip(wire: &mut Wire, pace: Duration) -> Result<(), Ended> {
     Ok(())
 }
 
-/// A reply with the `call_id` of the bind.
+/// A reply with the `call_id` of the bind, in the byte order that the reply says it has. What is no RPC
+/// stays as it is.
 fn to_call(bind: &[u8], reply: &[u8]) -> Vec<u8> {
     let mut reply = reply.to_vec();
-    if let (Some(place), Some(call_id)) = (reply.get_mut(12..16), bind.get(12..16)) {
-        place.copy_from_slice(call_id);
+    if reply.first() == Some(&5) && reply.len() >= 16 {
+        reply[12..16].copy_from_slice(&bind[12..16]);
+        if reply[4] >> 4 == 0 {
+            reply[12..16].reverse();
+        }
     }
     reply
 }
@@ -339,9 +330,8 @@ pub fn bind_ack(contexts: u8, first: (u16, u16), others: (u16, u16)) -> Vec<u8> 
     reply.extend(length.to_le_bytes());
     reply.extend([0; 6]);
     reply.extend([0xb8, 0x10, 0xb8, 0x10, 0x78, 0x56, 0, 0, 5, 0]);
+    // "1688", its NUL, and padding to 4.
     reply.extend(*b"1688\0\0");
-    // 16 + 10 + 5 bytes are padded to 32.
-    reply.truncate(32);
     reply.extend([contexts, 0, 0, 0]);
     for context in 0..contexts {
         let (result, reason) = if context == 0 { first } else { others };
