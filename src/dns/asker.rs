@@ -1,0 +1,437 @@
+//! Everything that is under way at one server over one path: sends, waits, receives.
+//! What answers mean for a lookup is in `judge`.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::edns::Edns;
+use super::flight::{Flight, Flights, LineId, Slot, Transmission};
+use super::limit::Limiter;
+use super::pace::{RoundTrips, Window};
+use super::socket::PathError;
+use super::tcp::{Event, Link};
+use super::udp::{Received, SendError, Udp};
+use crate::clock::Clock;
+use crate::model::plan::DnsSettings;
+use crate::model::{LookupKey, LookupOutcome, Observation, Transport, Upstream};
+use crate::stats::{ServerStats, Stats};
+
+/// What the engine gives an asker.
+#[derive(Debug)]
+pub struct Orders {
+    /// Whom to ask.
+    pub upstream: Arc<Upstream>,
+    /// How; may change at any time.
+    pub settings: watch::Receiver<DnsSettings>,
+    /// How fast at most.
+    pub limiter: Arc<Limiter>,
+    /// Stamps observations.
+    pub clock: Clock,
+    /// Counts what happens.
+    pub stats: Arc<Stats>,
+    /// What to ask.
+    pub queue: mpsc::Receiver<LookupKey>,
+    /// Where the answers go.
+    pub observations: mpsc::Sender<Vec<Observation>>,
+}
+
+/// The task of one server over one path.
+#[derive(Debug)]
+pub struct Asker {
+    pub(super) orders: Orders,
+    pub(super) server_stats: Arc<ServerStats>,
+    /// The next key of the queue, once looked at.
+    staged: Option<LookupKey>,
+    /// Observations on their way; while they are stuck, nothing new is taken up.
+    pub(super) outbox: Vec<Observation>,
+    pub(super) flights: Flights,
+    /// What waits to be sent again, before anything new.
+    ready: VecDeque<Slot>,
+    pub(super) udp: Udp,
+    pub(super) link: Option<Link>,
+    pub(super) trips: RoundTrips,
+    pub(super) window: Window,
+    /// Flights that count against the window.
+    pub(super) under_way: usize,
+    pub(super) edns: Edns,
+    buffer: Vec<u8>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// Datagrams sent before looking for answers: more would overrun the buffers of server or kernel.
+const BURST: usize = 64;
+/// Datagrams read before looking for something to send.
+const GULP: usize = 256;
+/// Silent flights included; bounds the memory of a server that answers nothing.
+const MOST_FLIGHTS: usize = 8192;
+/// After the kernel said that nobody is there: long enough for a service to restart its socket.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
+/// No UDP datagram and no TCP message is longer.
+const LONGEST_MESSAGE: usize = 65_535;
+/// Further away than anything that is waited for.
+const FAR: Duration = Duration::from_hours(24);
+
+/// Why sending came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pumped {
+    /// Nothing is left that may be sent.
+    Dry,
+    /// A burst is out and there is more.
+    Burst,
+    /// The rate allows no more until then.
+    Paused(Instant),
+    /// The kernel takes no more for now.
+    Full,
+}
+
+impl Asker {
+    /// With nothing under way.
+    pub fn new(orders: Orders) -> Self {
+        Self {
+            server_stats: orders.stats.server(orders.upstream.server),
+            staged: None,
+            outbox: Vec::new(),
+            flights: Flights::default(),
+            ready: VecDeque::new(),
+            udp: Udp::new(orders.upstream.clone()),
+            link: None,
+            trips: RoundTrips::default(),
+            window: Window::default(),
+            under_way: 0,
+            edns: Edns::new(),
+            buffer: vec![0; LONGEST_MESSAGE],
+            alarm: Box::pin(sleep_until(Instant::now() + FAR)),
+            orders,
+        }
+    }
+
+    /// Asks until the engine goes away.
+    pub async fn run(mut self) {
+        loop {
+            self.receive();
+            let now = Instant::now();
+            while let Some(slot) = self.flights.due(now) {
+                self.on_timer(slot, now);
+            }
+            let pumped = self.pump(now);
+            // After the pump, so that whoever gets these finds room in the queue.
+            if self.flush().is_err() {
+                return;
+            }
+            if pumped == Pumped::Burst {
+                tokio::task::yield_now().await;
+            } else if !self.wait(pumped).await {
+                return;
+            }
+        }
+    }
+
+    fn settings(&self) -> DnsSettings {
+        *self.orders.settings.borrow()
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.settings().timeout.min(FAR)
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.settings().attempts.max(1)
+    }
+
+    /// Reads what lies ready on the sockets.
+    fn receive(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..GULP {
+            match self.udp.receive(&mut buffer) {
+                Some(Received::Datagram(line, length)) => {
+                    self.on_message(line, &buffer[..length], Instant::now());
+                }
+                Some(Received::Failed(line, error)) => {
+                    let address = self.orders.upstream.server.address;
+                    let why = PathError::Connect(address, error).to_string();
+                    let slots = self.udp.slots(line);
+                    self.on_line_failure(line, slots, LookupOutcome::Unreachable, &why.into());
+                }
+                None => break,
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Sends what may be sent, at most a burst.
+    fn pump(&mut self, now: Instant) -> Pumped {
+        let rate = self.settings().rate;
+        for _ in 0..BURST {
+            if !self.has_more() {
+                return Pumped::Dry;
+            }
+            if let Err(again) = self.orders.limiter.take(rate, now) {
+                return Pumped::Paused(again);
+            }
+            let now = Instant::now();
+            let Some(slot) = self.next_slot(now) else { return Pumped::Dry };
+            if self.transmit(slot, now) == Sending::Full {
+                return Pumped::Full;
+            }
+        }
+        Pumped::Burst
+    }
+
+    fn has_more(&mut self) -> bool {
+        while let Some(slot) = self.ready.front() {
+            if self.flights.get_mut(*slot).is_some_and(|flight| flight.is_queued) {
+                return true;
+            }
+            self.ready.pop_front();
+        }
+        if self.staged.is_none() && self.may_admit() {
+            self.staged = self.orders.queue.try_recv().ok();
+        }
+        self.staged.is_some() && self.may_admit()
+    }
+
+    /// Whether another lookup may be taken up.
+    fn may_admit(&mut self) -> bool {
+        self.window.has_room(self.under_way)
+            && self.flights.len() < MOST_FLIGHTS
+            && self.outbox.len() < MOST_FLIGHTS
+    }
+
+    fn next_slot(&mut self, now: Instant) -> Option<Slot> {
+        if let Some(slot) = self.ready.pop_front() {
+            return Some(slot);
+        }
+        let key = self.staged.take()?;
+        self.under_way += 1;
+        let attempts = self.attempts();
+        Some(self.flights.insert(key, attempts, now))
+    }
+
+    /// Puts a flight in line to be sent again.
+    pub(super) fn queue(&mut self, slot: Slot) {
+        if let Some(flight) = self.flights.get_mut(slot)
+            && !flight.is_queued
+        {
+            flight.is_queued = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn transmit(&mut self, slot: Slot, now: Instant) -> Sending {
+        let (timeout, attempts) = (self.timeout(), self.attempts());
+        let Some(flight) = self.flights.get_mut(slot) else { return Sending::Done };
+        let tcp = flight.form.tcp || self.orders.upstream.server.transport == Transport::Tcp;
+        let edns = self.edns.is_wanted(flight, attempts, tcp, now);
+        flight.is_queued = false;
+        let sent = if tcp { self.send_tcp(slot, edns) } else { self.send_udp(slot, edns, now) };
+        let Some(flight) = self.flights.get_mut(slot) else { return Sending::Done };
+        let deadline = *flight.deadline.get_or_insert(now + patience(timeout, attempts));
+        match sent {
+            Ok((line, id)) => {
+                flight.sends += 1;
+                flight.transmissions.push(Transmission { line, id, sent: now, edns, tcp });
+                let silent = self.trips.timeout(flight.sends, timeout);
+                flight.resend_at = now + if tcp { timeout } else { silent };
+                self.flights.wake(slot, (now + silent).min(deadline));
+                Sending::Done
+            }
+            Err(SendError::Full) => self.put_back(slot, Sending::Full),
+            Err(SendError::Failed(error, Some(line))) => {
+                // This says that what was sent before was refused, not that this one was.
+                let (slots, why) = (self.udp.slots(line), error.to_string().into());
+                self.on_line_failure(line, slots, LookupOutcome::Unreachable, &why);
+                self.put_back(slot, Sending::Done)
+            }
+            Err(SendError::Failed(error, None)) => {
+                flight.sends += 1;
+                flight.trouble = Some((LookupOutcome::Unreachable, error.to_string().into()));
+                self.server_stats.ended(LookupOutcome::Unreachable, 1);
+                self.retry_soon(slot, now);
+                Sending::Done
+            }
+        }
+    }
+
+    fn put_back(&mut self, slot: Slot, sending: Sending) -> Sending {
+        if let Some(flight) = self.flights.get_mut(slot) {
+            flight.is_queued = true;
+            self.ready.push_front(slot);
+        }
+        sending
+    }
+
+    fn send_udp(
+        &mut self,
+        slot: Slot,
+        edns: bool,
+        now: Instant,
+    ) -> Result<(LineId, u16), SendError> {
+        let Some(flight) = self.flights.get_mut(slot) else { return Err(SendError::Full) };
+        let avoid = flight.transmissions.last().map(|last| last.line);
+        let cookie = edns.then(|| self.edns.cookies.to_send());
+        self.udp.send(slot, avoid, now, |id, into| flight.question.write(id, cookie, into))
+    }
+
+    fn send_tcp(&mut self, slot: Slot, edns: bool) -> Result<(LineId, u16), SendError> {
+        let timeout = self.timeout();
+        let Some(flight) = self.flights.get_mut(slot) else { return Err(SendError::Full) };
+        let upstream = &self.orders.upstream;
+        let link = self.link.get_or_insert_with(|| Link::open(upstream.clone(), timeout));
+        let cookie = edns.then(|| self.edns.cookies.to_send());
+        let id = link.send(slot, |id, into| flight.question.write(id, cookie, into));
+        let stuck =
+            || PathError::Connect(upstream.server.address, std::io::ErrorKind::TimedOut.into());
+        id.map(|id| (link.id, id)).ok_or_else(|| SendError::Failed(stuck(), None))
+    }
+
+    /// A flight was silent for long: it frees its place in the window, and is sent again or given
+    /// up when it is time.
+    fn on_timer(&mut self, slot: Slot, now: Instant) {
+        let Some(flight) = self.flights.get_mut(slot) else { return };
+        let Some(deadline) = flight.deadline else { return };
+        if now >= deadline {
+            return self.give_up(slot, now);
+        }
+        if flight.is_in_window && !flight.transmissions.is_empty() {
+            flight.is_in_window = false;
+            self.under_way -= 1;
+            self.window.lost(now);
+        }
+        let may_resend = flight.sends < flight.limit && !flight.is_queued;
+        if may_resend && now >= flight.resend_at {
+            let stale = flight.transmissions.iter().rev().find(|each| each.tcp).copied();
+            self.drop_dead_link(stale);
+            self.queue(slot);
+            self.flights.wake(slot, deadline);
+        } else {
+            let next = if may_resend { flight.resend_at.min(deadline) } else { deadline };
+            self.flights.wake(slot, next);
+        }
+    }
+
+    /// A connection that brought nothing since this query went out is dead: the next goes out on a
+    /// new one.
+    fn drop_dead_link(&mut self, unanswered: Option<Transmission>) {
+        let (Some(query), Some(link)) = (unanswered, &self.link) else { return };
+        if link.id == query.line && link.heard.is_none_or(|heard| heard < query.sent) {
+            self.on_link_closed(LookupOutcome::Timeout, &"TCP gave no answer".into());
+        }
+    }
+
+    /// Hands over what is complete; what the receiver has no room for waits.
+    fn flush(&mut self) -> Result<(), mpsc::error::SendError<()>> {
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        match self.orders.observations.try_reserve() {
+            Ok(permit) => {
+                permit.send(std::mem::take(&mut self.outbox));
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Full(())) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(mpsc::error::SendError(())),
+        }
+    }
+
+    /// Until there is something to do; false where there never will be.
+    async fn wait(&mut self, pumped: Pumped) -> bool {
+        let wants_keys = self.staged.is_none() && self.may_admit();
+        let mut until = self.flights.next_timer().unwrap_or_else(|| Instant::now() + FAR);
+        if let Pumped::Paused(again) = pumped {
+            until = until.min(again);
+        }
+        if self.alarm.deadline() != until {
+            self.alarm.as_mut().reset(until);
+        }
+        let Self { orders, staged, outbox, udp, link, alarm, .. } = self;
+        let event = tokio::select! {
+            () = poll_fn(|context| udp.poll_readable(context)) => None,
+            () = poll_fn(|context| udp.poll_writable(context)), if pumped == Pumped::Full => None,
+            key = orders.queue.recv(), if wants_keys => {
+                *staged = key;
+                if staged.is_none() {
+                    return false;
+                }
+                None
+            }
+            permit = orders.observations.reserve(), if !outbox.is_empty() => {
+                let Ok(permit) = permit else { return false };
+                permit.send(std::mem::take(outbox));
+                None
+            }
+            event = next_event(link) => Some(event),
+            () = alarm.as_mut() => None,
+            changed = orders.settings.changed() => {
+                if changed.is_err() {
+                    return false;
+                }
+                None
+            }
+        };
+        if let Some(event) = event {
+            self.on_event(event);
+        }
+        true
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Message(message) => {
+                let Some(link) = &mut self.link else { return };
+                link.heard = Some(now);
+                let line = link.id;
+                self.on_message(line, &message, now);
+            }
+            Event::Closed(outcome, why) => self.on_link_closed(outcome, &why),
+        }
+    }
+
+    /// An id is no longer waited for, on whatever it was sent.
+    pub(super) fn forget(&mut self, transmission: Transmission) {
+        match &mut self.link {
+            Some(link) if link.id == transmission.line => link.forget(transmission.id),
+            _ => self.udp.forget(transmission.line, transmission.id),
+        }
+    }
+
+    /// The flight that an id stands for on a socket or connection.
+    pub(super) fn slot_of(&self, line: LineId, id: u16) -> Option<Slot> {
+        match &self.link {
+            Some(link) if link.id == line => link.slot(id),
+            _ => self.udp.slot(line, id),
+        }
+    }
+
+    /// A flight takes part again after an answer that demands another question.
+    pub(super) fn reenter(flight: &mut Flight, under_way: &mut usize) {
+        if !flight.is_in_window {
+            flight.is_in_window = true;
+            *under_way += 1;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Done,
+    Full,
+}
+
+/// How long a question is worth waiting for.
+fn patience(timeout: Duration, attempts: u32) -> Duration {
+    timeout.saturating_mul(attempts).min(FAR)
+}
+
+async fn next_event(link: &mut Option<Link>) -> Event {
+    match link {
+        Some(link) => link.event().await,
+        None => std::future::pending().await,
+    }
+}

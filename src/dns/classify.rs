@@ -1,0 +1,430 @@
+//! What a message from a server says about a question. PURE.
+
+use std::net::IpAddr;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::Name as WireName;
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
+
+use super::wire::{COOKIE, HEADER, IN, OPT, Question, type_code};
+use crate::model::observation::{MAX_ADDRESSES, MAX_RECORDS};
+use crate::model::{Answer, Flags, LookupOutcome, Name, Record, RecordKind};
+
+/// Aliases are followed this far.
+pub const MAX_HOPS: usize = 8;
+
+/// What a message is to a question.
+#[derive(Debug)]
+pub enum Reading {
+    /// It answers another question: as if it had never come.
+    Foreign,
+    /// It cannot be a valid answer, and why.
+    Broken(String),
+    /// It answers the question.
+    Reply(Box<Reply>),
+}
+
+/// A valid answer, not yet judged by the state of the conversation.
+#[derive(Debug)]
+pub struct Reply {
+    /// The extended RCODE (RFC 6891 section 6.1.3).
+    pub rcode: u16,
+    /// Whether the server speaks EDNS.
+    pub edns: bool,
+    /// The cookie option as received.
+    pub cookie: Option<Vec<u8>>,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// What a reply says.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The end of the lookup, without its round trip.
+    Answer(Answer),
+    /// The records did not fit; none of them may be used.
+    Truncated(Flags),
+    /// The name is an alias, and the message does not say of what: the last of these names must be
+    /// asked for.
+    Alias(Vec<Name>),
+}
+
+/// Reads a message that came from the right peer with the right id.
+pub fn read(message: &[u8], question: &Question) -> Reading {
+    match examine(message, question) {
+        Ok(Some(reply)) => Reading::Reply(Box::new(reply)),
+        Ok(None) => Reading::Foreign,
+        Err(Broken(why)) => Reading::Broken(why),
+    }
+}
+
+/// Why a message is no valid answer.
+struct Broken(String);
+
+impl From<DecodeError> for Broken {
+    fn from(error: DecodeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<&str> for Broken {
+    fn from(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
+fn examine(message: &[u8], question: &Question) -> Result<Option<Reply>, Broken> {
+    let header = Header::read(message)?;
+    let mut decoder = BinDecoder::new(message);
+    decoder.read_slice(HEADER)?;
+    match header.questions {
+        0 if header.is_error() => {}
+        1 => {
+            if !is_asked(message, question, &mut decoder)? {
+                return Ok(None);
+            }
+        }
+        0 => return Err("the answer repeats no question".into()),
+        _ => return Err("the answer repeats several questions".into()),
+    }
+    let truncated = header.flags().tc;
+    let survey = match Survey::make(&mut decoder, header) {
+        // Cut in the middle of a record.
+        Err(_) if truncated => Survey::default(),
+        survey => survey?,
+    };
+    let rcode = u16::from(header.rcode()) | u16::from(survey.rcode_high) << 4;
+    let verdict = if truncated {
+        Verdict::Truncated(header.flags())
+    } else {
+        survey.verdict(message, question, header, rcode)?
+    };
+    Ok(Some(Reply { rcode, edns: survey.edns, cookie: survey.cookie, verdict }))
+}
+
+/// Moves past the question; whether it is ours.
+fn is_asked(
+    message: &[u8],
+    question: &Question,
+    decoder: &mut BinDecoder<'_>,
+) -> Result<bool, Broken> {
+    let end = HEADER + question.wire.len();
+    if message.get(HEADER..end).is_some_and(|bytes| question.is(bytes)) {
+        decoder.read_slice(question.wire.len())?;
+        return Ok(true);
+    }
+    WireName::read(decoder)?;
+    decoder.read_slice(4)?;
+    Ok(false)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    bits: u16,
+    questions: u16,
+    answers: u16,
+    authorities: u16,
+    additionals: u16,
+}
+
+impl Header {
+    fn read(message: &[u8]) -> Result<Self, Broken> {
+        let mut decoder = BinDecoder::new(message);
+        let mut field = || decoder.read_u16().map(|field| field.unverified(/* any is legal */));
+        field()?;
+        let header = Self {
+            bits: field()?,
+            questions: field()?,
+            answers: field()?,
+            authorities: field()?,
+            additionals: field()?,
+        };
+        match header.bits & 0xf800 {
+            0x8000 => Ok(header),
+            bits if bits & 0x8000 == 0 => Err("a query came back instead of an answer".into()),
+            _ => Err("the answer has another opcode than the query".into()),
+        }
+    }
+
+    fn rcode(self) -> u8 {
+        (self.bits & 0xf) as u8
+    }
+
+    /// An RCODE that says that the server would not even consider the question; without one, an
+    /// answer must repeat its question.
+    fn is_error(self) -> bool {
+        !matches!(self.rcode(), NOERROR | NXDOMAIN)
+    }
+
+    fn flags(self) -> Flags {
+        let bit = |mask| self.bits & mask != 0;
+        Flags { aa: bit(0x0400), tc: bit(0x0200), ra: bit(0x0080), ad: bit(0x0020) }
+    }
+}
+
+const NOERROR: u8 = 0;
+const NXDOMAIN: u8 = 3;
+const TYPE_NS: u16 = 2;
+const TYPE_CNAME: u16 = 5;
+const TYPE_SOA: u16 = 6;
+
+/// What one pass over all sections shows.
+#[derive(Default)]
+struct Survey {
+    /// CNAME records of the answer section, at most a few more than could be followed.
+    aliases: Vec<(Owner, Name)>,
+    /// Where the answer section begins.
+    answers_at: usize,
+    has_ns: bool,
+    has_soa: bool,
+    edns: bool,
+    rcode_high: u8,
+    cookie: Option<Vec<u8>>,
+}
+
+impl Survey {
+    fn make(decoder: &mut BinDecoder<'_>, header: Header) -> Result<Self, Broken> {
+        let mut survey = Self { answers_at: decoder.index(), ..Self::default() };
+        for _ in 0..header.answers {
+            let entry = Entry::read(decoder)?;
+            if entry.is(TYPE_CNAME) && survey.aliases.len() < 2 * MAX_HOPS {
+                survey.aliases.push((entry.owner.clone(), entry.name(decoder)?));
+            }
+        }
+        for _ in 0..header.authorities {
+            let entry = Entry::read(decoder)?;
+            survey.has_ns |= entry.is(TYPE_NS);
+            survey.has_soa |= entry.is(TYPE_SOA);
+        }
+        for _ in 0..header.additionals {
+            let entry = Entry::read(decoder)?;
+            if entry.kind == OPT {
+                survey.take_options(&entry)?;
+            }
+        }
+        Ok(survey)
+    }
+
+    fn take_options(&mut self, entry: &Entry<'_>) -> Result<(), Broken> {
+        self.edns = true;
+        self.rcode_high = entry.ttl.to_be_bytes()[0];
+        let mut options = BinDecoder::new(entry.data);
+        while !options.is_empty() {
+            let code = options.read_u16()?.unverified(/* compared only */);
+            let length = options.read_u16()?.unverified(/* read_slice checks it */);
+            let value = options.read_slice(length.into())?.unverified(/* compared only */);
+            if code == COOKIE {
+                self.cookie = Some(value.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(
+        &self,
+        message: &[u8],
+        question: &Question,
+        header: Header,
+        rcode: u16,
+    ) -> Result<Verdict, Broken> {
+        let mut answer = Answer { flags: header.flags(), ..Answer::bare(outcome_of(rcode)) };
+        if header.questions == 0 || answer.outcome != LookupOutcome::Nodata {
+            if answer.outcome == LookupOutcome::OtherRcode {
+                answer.detail = Some(rcode_text(rcode).into());
+            } else if answer.outcome == LookupOutcome::Nxdomain {
+                answer.aliases = self.chain(&question.name)?;
+            }
+            return Ok(Verdict::Answer(answer));
+        }
+        answer.aliases = self.chain(&question.name)?;
+        self.collect(message, question, header, &mut answer)?;
+        if answer.records.is_empty() && answer.addresses.is_empty() {
+            if !answer.aliases.is_empty() && !self.has_soa {
+                return Ok(Verdict::Alias(answer.aliases));
+            }
+            if self.has_ns && !self.has_soa && !answer.flags.aa {
+                answer.outcome = LookupOutcome::Referral;
+            }
+        } else {
+            answer.outcome = LookupOutcome::Records;
+        }
+        Ok(Verdict::Answer(answer))
+    }
+
+    /// The names that the asked one stands for, in order.
+    fn chain(&self, asked: &Name) -> Result<Vec<Name>, Broken> {
+        let mut chain: Vec<Name> = Vec::new();
+        loop {
+            let at = chain.last().unwrap_or(asked);
+            let Some((_, target)) = self.aliases.iter().find(|(owner, _)| owner.is(at, asked))
+            else {
+                return Ok(chain);
+            };
+            if target == asked || chain.contains(target) {
+                return Err(Broken(format!("{asked} is an alias of itself, through {at}")));
+            }
+            if chain.len() == MAX_HOPS {
+                return Err(Broken(format!("{asked} leads through more than {MAX_HOPS} aliases")));
+            }
+            chain.push(target.clone());
+        }
+    }
+
+    /// Takes the asked records over into the answer, sorted and within the bounds: the same ones
+    /// whatever order they came in.
+    fn collect(
+        &self,
+        message: &[u8],
+        question: &Question,
+        header: Header,
+        answer: &mut Answer,
+    ) -> Result<(), Broken> {
+        let owner = answer.aliases.last().unwrap_or(&question.name).clone();
+        let mut decoder = BinDecoder::new(message);
+        decoder.read_slice(self.answers_at)?;
+        for _ in 0..header.answers {
+            let entry = Entry::read(&mut decoder)?;
+            if entry.is(type_code(question.kind)) && entry.owner.is(&owner, &question.name) {
+                entry.take(&decoder, question.kind, answer)?;
+            }
+        }
+        answer.records.sort_unstable();
+        answer.addresses.sort_unstable();
+        answer.addresses.dedup();
+        answer.omitted = answer.records.len().saturating_sub(MAX_RECORDS)
+            + answer.addresses.len().saturating_sub(MAX_ADDRESSES);
+        answer.records.truncate(MAX_RECORDS);
+        answer.records.shrink_to_fit();
+        answer.addresses.truncate(MAX_ADDRESSES);
+        Ok(())
+    }
+}
+
+/// Whose record it is.
+#[derive(Clone)]
+enum Owner {
+    /// A pointer to the question, as nearly every server writes it: nothing to decode.
+    Question,
+    Other(WireName),
+}
+
+impl Owner {
+    fn read(decoder: &mut BinDecoder<'_>) -> Result<Self, DecodeError> {
+        let mut ahead = decoder.clone(u16::try_from(decoder.index()).unwrap_or(u16::MAX));
+        if ahead.read_u16().is_ok_and(|field| field.unverified(/* compared */) == 0xc00c) {
+            decoder.read_u16()?;
+            return Ok(Self::Question);
+        }
+        Ok(Self::Other(WireName::read(decoder)?))
+    }
+
+    fn is(&self, name: &Name, asked: &Name) -> bool {
+        match self {
+            Self::Question => name == asked,
+            Self::Other(wire) => to_model(wire) == *name,
+        }
+    }
+}
+
+struct Entry<'a> {
+    owner: Owner,
+    kind: u16,
+    class: u16,
+    ttl: u32,
+    data: &'a [u8],
+    /// Where the data begins in the message.
+    data_at: usize,
+}
+
+impl<'a> Entry<'a> {
+    fn read(decoder: &mut BinDecoder<'a>) -> Result<Self, DecodeError> {
+        let owner = Owner::read(decoder)?;
+        let kind = decoder.read_u16()?.unverified(/* any is legal */);
+        let class = decoder.read_u16()?.unverified(/* any is legal */);
+        let ttl = decoder.read_u32()?.unverified(/* any is legal */);
+        let length = decoder.read_u16()?.unverified(/* read_slice checks it */);
+        let data_at = decoder.index();
+        let data = decoder.read_slice(length.into())?.unverified(/* read by type */);
+        Ok(Self { owner, kind, class, ttl, data, data_at })
+    }
+
+    fn is(&self, kind: u16) -> bool {
+        self.kind == kind && self.class == IN
+    }
+
+    /// The data as a name; names are compressed against the whole message.
+    fn name(&self, message: &BinDecoder<'_>) -> Result<Name, Broken> {
+        self.name_after(0, message)
+    }
+
+    fn name_after(&self, skip: usize, message: &BinDecoder<'_>) -> Result<Name, Broken> {
+        // The data lies within a message of at most 64 KiB.
+        let at = u16::try_from(self.data_at + skip).map_err(|_| "a record lies too far in")?;
+        let mut decoder = message.clone(at);
+        let name = WireName::read(&mut decoder)?;
+        if decoder.index() != self.data_at + self.data.len() {
+            return Err("a record is longer or shorter than its name".into());
+        }
+        Ok(to_model(&name))
+    }
+
+    fn take(
+        &self,
+        message: &BinDecoder<'_>,
+        kind: RecordKind,
+        answer: &mut Answer,
+    ) -> Result<(), Broken> {
+        match kind {
+            RecordKind::Srv => answer.records.push(self.service(message)?),
+            RecordKind::A => answer.addresses.push(self.address::<4>()?),
+            RecordKind::Aaaa => answer.addresses.push(self.address::<16>()?),
+        }
+        Ok(())
+    }
+
+    fn service(&self, message: &BinDecoder<'_>) -> Result<Record, Broken> {
+        let Some(([a, b, c, d, e, f], _)) = self.data.split_first_chunk() else {
+            return Err("an SRV record is too short".into());
+        };
+        let number = |high: &u8, low: &u8| u16::from_be_bytes([*high, *low]);
+        Ok(Record {
+            priority: number(a, b),
+            weight: number(c, d),
+            port: number(e, f),
+            target: self.name_after(6, message)?,
+            // RFC 2181 section 8: with the highest bit set it counts as zero.
+            ttl: if self.ttl > i32::MAX as u32 { 0 } else { self.ttl },
+        })
+    }
+
+    fn address<const LENGTH: usize>(&self) -> Result<IpAddr, Broken>
+    where
+        IpAddr: From<[u8; LENGTH]>,
+    {
+        <[u8; LENGTH]>::try_from(self.data)
+            .map(IpAddr::from)
+            .map_err(|_| "an address record has a wrong length".into())
+    }
+}
+
+fn to_model(name: &WireName) -> Name {
+    Name::from_labels(name.iter())
+}
+
+/// `nodata` stands for NOERROR until the records are read.
+fn outcome_of(rcode: u16) -> LookupOutcome {
+    match rcode {
+        0 => LookupOutcome::Nodata,
+        1 => LookupOutcome::Formerr,
+        2 => LookupOutcome::Servfail,
+        3 => LookupOutcome::Nxdomain,
+        4 => LookupOutcome::Notimp,
+        5 => LookupOutcome::Refused,
+        _ => LookupOutcome::OtherRcode,
+    }
+}
+
+fn rcode_text(rcode: u16) -> String {
+    let code = ResponseCode::from((rcode >> 4) as u8, (rcode & 0xf) as u8);
+    format!("RCODE {rcode}: {}", code.to_str())
+}

@@ -1,0 +1,205 @@
+//! How long to wait for an answer, and how many questions to have under way at once.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The retransmission timeout of one server, from measured round trips (RFC 6298).
+#[derive(Debug, Default)]
+pub struct RoundTrips {
+    smoothed: Option<Duration>,
+    variation: Duration,
+}
+
+/// RFC 6298 says one second; measured, 100 ms recovers a lost datagram sooner and costs nothing.
+const RTO_FLOOR: Duration = Duration::from_millis(100);
+/// Before anything is measured (RFC 6298 section 2.1).
+const RTO_INITIAL: Duration = Duration::from_secs(1);
+
+impl RoundTrips {
+    /// A transmission was answered after this time. Every transmission has its own id, so none is
+    /// ambiguous (Karn's problem does not arise).
+    pub fn measured(&mut self, rtt: Duration) {
+        let Some(smoothed) = self.smoothed else {
+            self.smoothed = Some(rtt);
+            self.variation = rtt / 2;
+            return;
+        };
+        self.variation = (self.variation * 3 + smoothed.abs_diff(rtt)) / 4;
+        self.smoothed = Some((smoothed * 7 + rtt) / 8);
+    }
+
+    /// When to send again after `sent` transmissions; never later than the timeout of an attempt.
+    pub fn timeout(&self, sent: u32, attempt: Duration) -> Duration {
+        let base = match self.smoothed {
+            Some(smoothed) => (smoothed + self.variation * 4).max(RTO_FLOOR),
+            None => RTO_INITIAL,
+        };
+        base.saturating_mul(1 << sent.saturating_sub(1).min(16)).min(attempt)
+    }
+}
+
+/// How many questions may be under way at once. Too few waste time, too many overrun the buffers of
+/// server or kernel, and each datagram lost that way costs a retransmission timeout.
+#[derive(Debug)]
+pub struct Window {
+    size: usize,
+    /// The least median of the epochs since `base_since`: a round trip without queueing.
+    base: Option<Duration>,
+    base_since: Option<Instant>,
+    samples: Vec<Duration>,
+    answered: usize,
+    lost: usize,
+    was_full: bool,
+}
+
+const SMALLEST: usize = 16;
+const START: usize = 64;
+const LARGEST: usize = 1024;
+/// Questions are judged in groups of this many; also the samples kept.
+const EPOCH: usize = 64;
+/// Below this, queueing is the server's own work and not worth a smaller window.
+const NEAR_SLACK: Duration = Duration::from_micros(500);
+const QUEUE_SLACK: Duration = Duration::from_millis(5);
+/// A route may change; a base that was measured longer ago is measured anew.
+const BASE_AGE: Duration = Duration::from_secs(30);
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            size: START,
+            base: None,
+            base_since: None,
+            samples: Vec::with_capacity(EPOCH),
+            answered: 0,
+            lost: 0,
+            was_full: false,
+        }
+    }
+}
+
+impl Window {
+    /// Whether another question may go out while `under_way` are out; a window that says no counts
+    /// as full.
+    pub fn has_room(&mut self, under_way: usize) -> bool {
+        self.was_full |= under_way >= self.size;
+        under_way < self.size
+    }
+
+    /// A question was answered.
+    pub fn answered(&mut self, rtt: Duration, now: Instant) {
+        self.answered += 1;
+        if self.samples.len() < EPOCH {
+            self.samples.push(rtt);
+        }
+        self.judge(now);
+    }
+
+    /// A question stayed silent for longer than its retransmission timeout.
+    pub fn lost(&mut self, now: Instant) {
+        self.lost += 1;
+        self.judge(now);
+    }
+
+    fn judge(&mut self, now: Instant) {
+        if self.answered + self.lost < EPOCH.max(self.size) {
+            return;
+        }
+        let lossy = self.lost * 100 > (self.answered + self.lost) * 6;
+        if lossy {
+            self.size = (self.size / 2).max(SMALLEST);
+        } else if let Some(median) = median(&mut self.samples) {
+            self.follow(median, now);
+        }
+        self.samples.clear();
+        (self.answered, self.lost, self.was_full) = (0, 0, false);
+    }
+
+    fn follow(&mut self, median: Duration, now: Instant) {
+        let fresh = self.base_since.is_some_and(|since| now < since + BASE_AGE);
+        let base = self.base.filter(|base| fresh && *base <= median).unwrap_or(median);
+        if !fresh || self.base != Some(base) {
+            (self.base, self.base_since) = (Some(base), Some(now));
+        }
+        if median > base * 4 + QUEUE_SLACK {
+            self.size = (self.size * 3 / 4).max(SMALLEST);
+        } else if self.was_full && median <= base * 2 + NEAR_SLACK {
+            self.size = (self.size * 3 / 2).min(LARGEST);
+        }
+    }
+}
+
+fn median(samples: &mut [Duration]) -> Option<Duration> {
+    if samples.is_empty() {
+        return None;
+    }
+    let middle = samples.len() / 2;
+    Some(*samples.select_nth_unstable(middle).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    /// Answers `count` questions while the window is full.
+    fn answer(window: &mut Window, count: usize, rtt: Duration, now: Instant) {
+        for _ in 0..count {
+            assert!(!window.has_room(window.size));
+            window.answered(rtt, now);
+        }
+    }
+
+    #[test]
+    fn the_timeout_starts_at_a_second_follows_the_round_trips_and_doubles() {
+        let mut trips = RoundTrips::default();
+        assert_eq!(trips.timeout(1, ms(2_000)), ms(1_000));
+        assert_eq!(trips.timeout(1, ms(300)), ms(300));
+        trips.measured(ms(100));
+        assert_eq!(trips.timeout(1, ms(2_000)), ms(300));
+        assert_eq!(trips.timeout(2, ms(2_000)), ms(600));
+        assert_eq!(trips.timeout(9, ms(2_000)), ms(2_000));
+        (0..100).for_each(|_| trips.measured(ms(1)));
+        assert_eq!(trips.timeout(1, ms(2_000)), RTO_FLOOR);
+    }
+
+    #[test]
+    fn the_window_grows_only_while_it_is_full_and_round_trips_stay_near_the_base() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        (0..EPOCH).for_each(|_| window.answered(ms(10), now));
+        assert_eq!(window.size, START, "it was never full");
+        answer(&mut window, EPOCH, ms(10), now);
+        assert_eq!(window.size, 96);
+        answer(&mut window, 96, ms(40), now);
+        assert_eq!(window.size, 96, "neither near the base nor queueing");
+        answer(&mut window, 96, ms(60), now);
+        assert_eq!(window.size, 72, "queueing");
+    }
+
+    #[test]
+    fn the_window_halves_on_more_than_six_percent_of_loss() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        (0..3).for_each(|_| window.lost(now));
+        answer(&mut window, 61, ms(1), now);
+        assert_eq!(window.size, 96, "3 of 64 is no loss to speak of");
+        (0..6).for_each(|_| window.lost(now));
+        answer(&mut window, 90, ms(1), now);
+        assert_eq!(window.size, 48);
+        (0..64 * 20).for_each(|_| window.lost(now));
+        assert_eq!(window.size, SMALLEST);
+    }
+
+    #[test]
+    fn a_base_of_another_route_is_forgotten() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        answer(&mut window, EPOCH, ms(1), now);
+        answer(&mut window, 96, ms(50), now);
+        assert_eq!(window.size, 72);
+        let later = now + BASE_AGE;
+        answer(&mut window, 72, ms(50), later);
+        assert_eq!(window.size, 108);
+    }
+}

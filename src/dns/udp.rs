@@ -1,0 +1,175 @@
+//! The UDP sockets of one server over one path: many queries in flight on each.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt};
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use super::flight::{LineId, Slot};
+use super::socket::{self, PathError};
+use crate::model::Upstream;
+
+/// Sockets in use at once: a retransmission leaves from another port, which takes it over another
+/// member of a bundle or behind another balancer's choice.
+const LINES: usize = 2;
+/// Then a socket is replaced: ports, routes and balancers' choices do not last.
+const LIFE: Duration = Duration::from_mins(1);
+
+/// The sockets of one server over one path.
+#[derive(Debug)]
+pub struct Udp {
+    upstream: Arc<Upstream>,
+    lines: Vec<Line>,
+    turn: usize,
+    query: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Line {
+    id: LineId,
+    io: UdpSocket,
+    /// Which question each id stands for; the peer is the socket's.
+    ids: HashMap<u16, Slot>,
+    born: Instant,
+}
+
+/// What a socket had for us.
+#[derive(Debug)]
+pub enum Received {
+    /// A datagram of this length on this socket.
+    Datagram(LineId, usize),
+    /// The kernel says that the server cannot be reached.
+    Failed(LineId, io::Error),
+}
+
+/// Why a query did not leave.
+#[derive(Debug)]
+pub enum SendError {
+    /// The kernel's buffer is full; wait until it is not.
+    Full,
+    /// The kernel says that the server cannot be reached; where it says so of what was sent before,
+    /// on which socket.
+    Failed(PathError, Option<LineId>),
+}
+
+impl Udp {
+    /// Opens nothing yet.
+    pub fn new(upstream: Arc<Upstream>) -> Self {
+        Self { upstream, lines: Vec::new(), turn: 0, query: Vec::with_capacity(512) }
+    }
+
+    /// Sends what `write` makes, under a free random id, from another socket than `avoid` if there
+    /// is one.
+    ///
+    /// # Errors
+    /// Where the kernel does not take it.
+    pub fn send(
+        &mut self,
+        slot: Slot,
+        avoid: Option<LineId>,
+        now: Instant,
+        write: impl FnOnce(u16, &mut Vec<u8>),
+    ) -> Result<(LineId, u16), SendError> {
+        self.renew(now).map_err(|error| SendError::Failed(error, None))?;
+        let Self { upstream, lines, turn, query } = self;
+        let young = lines.len().saturating_sub(LINES);
+        *turn = turn.wrapping_add(1);
+        let choice = young + *turn % LINES;
+        let choice =
+            if avoid == Some(lines[choice].id) { young + (*turn + 1) % LINES } else { choice };
+        let line = &mut lines[choice];
+        let id = free_id(&line.ids);
+        query.clear();
+        write(id, query);
+        match line.io.try_send(query) {
+            Ok(_) => {
+                line.ids.insert(id, slot);
+                Ok((line.id, id))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SendError::Full),
+            Err(error) => {
+                let before = (error.kind() == io::ErrorKind::ConnectionRefused).then_some(line.id);
+                Err(SendError::Failed(PathError::Connect(upstream.server.address, error), before))
+            }
+        }
+    }
+
+    /// Drops old sockets that wait for nothing more, and makes the young ones be [`LINES`].
+    fn renew(&mut self, now: Instant) -> Result<(), PathError> {
+        let young = |line: &Line| now < line.born + LIFE;
+        if self.lines.len() == LINES && self.lines.iter().all(young) {
+            return Ok(());
+        }
+        self.lines.retain(|line| young(line) || !line.ids.is_empty());
+        // The young ones stand last: sockets are born in order.
+        while self.lines.iter().filter(|line| young(line)).count() < LINES {
+            let io = socket::udp(&self.upstream)?;
+            let line = Line { id: LineId::next(), io, ids: HashMap::new(), born: now };
+            self.lines.push(line);
+        }
+        Ok(())
+    }
+
+    /// The next datagram or error that lies ready on any socket.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Option<Received> {
+        for line in &self.lines {
+            match line.io.try_recv(buffer) {
+                Ok(length) => return Some(Received::Datagram(line.id, length)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Some(Received::Failed(line.id, error)),
+            }
+        }
+        None
+    }
+
+    /// The question that an id stands for on a socket.
+    pub fn slot(&self, line: LineId, id: u16) -> Option<Slot> {
+        self.line(line)?.ids.get(&id).copied()
+    }
+
+    /// Every question that waits on a socket.
+    pub fn slots(&self, line: LineId) -> Vec<Slot> {
+        self.line(line).map(|line| line.ids.values().copied().collect()).unwrap_or_default()
+    }
+
+    /// An id is no longer waited for.
+    pub fn forget(&mut self, line: LineId, id: u16) {
+        if let Some(line) = self.lines.iter_mut().find(|each| each.id == line) {
+            line.ids.remove(&id);
+        }
+    }
+
+    /// Ready when any socket has something to read.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll(|io| io.poll_recv_ready(context).map(drop))
+    }
+
+    /// Ready when any socket takes a datagram.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll(|io| io.poll_send_ready(context).map(drop))
+    }
+
+    /// Asks every socket, so that each knows whom to wake.
+    fn poll(&self, mut ask: impl FnMut(&UdpSocket) -> Poll<()>) -> Poll<()> {
+        let ready = self.lines.iter().filter(|line| ask(&line.io).is_ready()).count();
+        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn line(&self, id: LineId) -> Option<&Line> {
+        self.lines.iter().find(|line| line.id == id)
+    }
+}
+
+/// A random id that stands for nothing yet. Flights are bounded far below 65,536, so there is one.
+pub fn free_id(ids: &HashMap<u16, Slot>) -> u16 {
+    loop {
+        let id = rand::random();
+        if !ids.contains_key(&id) {
+            return id;
+        }
+    }
+}
