@@ -9,8 +9,8 @@ use crate::model::snapshot::{
 };
 use crate::model::{Host, LookupOutcome, Name, Probe, Reachability, Record, Snapshot};
 
-/// The families of the estate, in the order of the contract. Each is built, written and dropped
-/// before the next, so that the largest one bounds the memory.
+/// The families of the estate, in the order of the contract. Each is built, encoded and dropped before
+/// the next, so that the largest one's text bounds the memory.
 pub(super) const ESTATE: [fn(&Snapshot) -> Family; 16] = [
     srv_record_info,
     srv_records,

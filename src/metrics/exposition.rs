@@ -82,7 +82,7 @@ impl Estate {
         self.plain.get_or_init(|| {
             let mut text = Vec::new();
             for family in ESTATE {
-                family(snapshot).write(&mut text);
+                text.extend(family(snapshot).finished());
             }
             text.shrink_to_fit();
             text
@@ -93,11 +93,8 @@ impl Estate {
     fn gzip(&self, snapshot: &Snapshot) -> &Member {
         self.gzip.get_or_init(|| {
             let mut deflated = Deflated::begin();
-            let mut text = Vec::new();
             for family in ESTATE {
-                text.clear();
-                family(snapshot).write(&mut text);
-                deflated.push(&text);
+                deflated.push(&family(snapshot).finished());
             }
             deflated.finish()
         })

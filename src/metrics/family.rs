@@ -16,8 +16,13 @@ pub(super) struct Family {
     definition: &'static Definition,
     taken: HashSet<u64>,
     hashes: RandomState,
+    /// Not yet written, at most [`BATCH`].
     series: Vec<Metric>,
+    text: Vec<u8>,
 }
+
+/// Series that are held as the crate's structs, which take ten times the room of their text.
+const BATCH: usize = 512;
 
 impl Family {
     pub(super) fn new(definition: &'static Definition) -> Self {
@@ -26,6 +31,7 @@ impl Family {
             taken: HashSet::new(),
             hashes: RandomState::default(),
             series: Vec::new(),
+            text: Vec::new(),
         }
     }
 
@@ -58,16 +64,38 @@ impl Family {
             gauge.set_value(value);
             metric.set_gauge(gauge);
         }
-        self.series.push(metric);
+        self.push_metric(metric);
     }
 
     /// Adds a series that the crate made.
     pub(super) fn push_metric(&mut self, metric: Metric) {
         self.series.push(metric);
+        if self.series.len() == BATCH {
+            self.write_batch();
+        }
     }
 
-    /// Appends the family's text; nothing where it has no series.
-    pub(super) fn write(self, text: &mut Vec<u8>) {
+    /// The family's text; empty where it has no series.
+    pub(super) fn finished(mut self) -> Vec<u8> {
+        self.write_batch();
+        self.text
+    }
+
+    /// Moves the held series to the text. The encoder begins each batch with the family's header,
+    /// HELP and TYPE, which only the first one keeps.
+    fn write_batch(&mut self) {
+        let start = self.text.len();
+        let batch = self.batch();
+        write_family(&batch, &mut self.text);
+        if start > 0 {
+            let batch = &self.text[start..];
+            let mut ends = batch.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            let header = ends.nth(1).map_or(0, |(at, _)| at + 1);
+            self.text.drain(start..start + header);
+        }
+    }
+
+    fn batch(&mut self) -> MetricFamily {
         let mut family = MetricFamily::default();
         family.set_name(self.definition.name.to_owned());
         family.set_help(self.definition.help.to_owned());
@@ -76,8 +104,8 @@ impl Family {
             Kind::Counter => MetricType::COUNTER,
             Kind::Histogram => MetricType::HISTOGRAM,
         });
-        family.set_metric(self.series);
-        write_family(&family, text);
+        family.set_metric(self.series.drain(..).collect());
+        family
     }
 }
 
@@ -89,5 +117,28 @@ pub(super) fn write_family(family: &MetricFamily, text: &mut Vec<u8>) {
     if !family.get_metric().is_empty() {
         let encoded = TextEncoder::new().encode(std::slice::from_ref(family), text);
         encoded.expect("a family with name and series is written to memory");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::names;
+
+    #[test]
+    fn a_family_of_many_batches_has_one_header_and_every_series() {
+        for count in [0, 1, BATCH, BATCH + 1, 3 * BATCH] {
+            let mut family = Family::new(names::SRV_RECORDS);
+            for at in 0..count {
+                family.push([&format!("d{at}\n.example")], 2.0);
+            }
+            let text = String::from_utf8(family.finished()).expect("UTF-8");
+            let (name, help) = (names::SRV_RECORDS.name, names::SRV_RECORDS.help);
+            let header = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+            let series = |at| format!("{name}{{domain=\"d{at}\\n.example\"}} 2\n");
+            let expected = (count > 0).then_some(header).into_iter().chain((0..count).map(series));
+            let expected: String = expected.collect();
+            assert_eq!(text, expected, "{count}");
+        }
     }
 }

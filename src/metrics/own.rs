@@ -13,11 +13,11 @@ use crate::stats::Stats;
 pub(super) fn write(stats: &Stats, process: &ProcessCollector, text: &mut Vec<u8>) {
     let mut build = Family::new(names::BUILD_INFO);
     build.push([env!("CARGO_PKG_VERSION")], 1.0);
-    build.write(text);
+    text.extend(build.finished());
     reload(stats, text);
     queries(stats, text);
-    probes(stats).write(text);
-    Family::single(names::SCHEDULE_LAG, stats.lag().as_secs_f64()).write(text);
+    text.extend(probes(stats).finished());
+    text.extend(Family::single(names::SCHEDULE_LAG, stats.lag().as_secs_f64()).finished());
     for family in process.collect() {
         write_family(&family, text);
     }
@@ -32,9 +32,9 @@ pub(super) fn timestamp(at: Timestamp) -> f64 {
 fn reload(stats: &Stats, text: &mut Vec<u8>) {
     let reload = stats.reload();
     let successful = f64::from(u8::from(reload.successful));
-    Family::single(names::CONFIG_LAST_RELOAD_SUCCESSFUL, successful).write(text);
+    text.extend(Family::single(names::CONFIG_LAST_RELOAD_SUCCESSFUL, successful).finished());
     if let Some(at) = reload.last_success {
-        Family::single(names::CONFIG_LAST_RELOAD_SUCCESS, timestamp(at)).write(text);
+        text.extend(Family::single(names::CONFIG_LAST_RELOAD_SUCCESS, timestamp(at)).finished());
     }
 }
 
@@ -46,10 +46,10 @@ fn queries(stats: &Stats, text: &mut Vec<u8>) {
             family.push([&server, outcome.as_str()], counted(counts.count(outcome)));
         }
     }
-    family.write(text);
+    text.extend(family.finished());
     let mut family = Family::new(names::DNS_QUERY_DURATION);
     family.push_metric(stats.query_duration().metric());
-    family.write(text);
+    text.extend(family.finished());
 }
 
 fn probes(stats: &Stats) -> Family {
