@@ -1,3 +1,7 @@
-//! The `kmswatch` binary: the exit code only.
+//! The exit code; all else is the library's.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kmswatch::cli::main()
+}

@@ -1,1 +1,10 @@
-//! Run, reload, shutdown: the only place that knows everything.
+//! Puts the rooms together: [`once`] for `check`, [`run`] for the daemon. The only place that knows
+//! everything.
+
+mod changes;
+mod lines;
+pub mod once;
+pub mod run;
+
+pub use once::Once;
+pub use run::{DaemonError, Start, run};

@@ -97,7 +97,7 @@ impl Observer {
 
     /// Gives out what is due and takes in what comes; returns at `until` at the latest, and after
     /// each batch of observations. It may be dropped at its await without losing anything.
-    pub async fn step(&mut self, until: Instant) {
+    pub async fn step(&mut self, outlet: &impl Outlet, until: Instant) {
         let now = Instant::now();
         if self.is_work_due(now) {
             self.work_out(now);
@@ -105,6 +105,7 @@ impl Observer {
         while let Some((key, slot)) = self.schedule.next_due(now) {
             self.backlog.push(key, slot);
         }
+        self.give_out(outlet, now);
         let wake = self.next_wake(until);
         tokio::select! {
             biased;
@@ -114,14 +115,6 @@ impl Observer {
         while let Ok(batch) = self.inbox.try_recv() {
             batch.into_iter().for_each(|seen| self.take(seen));
         }
-    }
-
-    /// Hands over what waits, as far as there is room.
-    pub fn give_out(&mut self, outlet: &impl Outlet) {
-        let oldest = self.backlog.give_out(outlet);
-        let now = Instant::now();
-        let lag = oldest.map_or(Duration::ZERO, |slot| now.saturating_duration_since(slot));
-        self.stats.set_lag(lag);
     }
 
     /// Whether everything that must be known was observed at least once.
@@ -142,6 +135,13 @@ impl Observer {
     /// What was observed since the last call.
     pub fn take_changes(&mut self) -> Changes {
         self.state.take_changes()
+    }
+
+    /// Hands over what waits, as far as there is room.
+    fn give_out(&mut self, outlet: &impl Outlet, now: Instant) {
+        let oldest = self.backlog.give_out(outlet);
+        let lag = oldest.map_or(Duration::ZERO, |slot| now.saturating_duration_since(slot));
+        self.stats.set_lag(lag);
     }
 
     fn take(&mut self, observation: Observation) {

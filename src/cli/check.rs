@@ -1,0 +1,191 @@
+//! `kmswatch check`: one audit, and its report.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+
+use crate::config;
+use crate::daemon::Once;
+use crate::model::{KmsMode, Labels, Name, Plan, PlannedDomain, Resolver, Server, Severity, Snapshot};
+use crate::report::{self, Style};
+
+use super::output::{self, Color, ProgressLine};
+use super::{Format, Problem, run};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Domains to audit; default: those of the config, or the machine's own search suffixes
+    #[arg(value_name = "DOMAIN", value_parser = domain)]
+    domains: Vec<Name>,
+    /// The config
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A DNS server to ask, instead of those of the config or the machine; may be repeated
+    #[arg(long, value_name = "SERVER", value_parser = config::parse_server)]
+    server: Vec<Server>,
+    /// How the report looks
+    #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
+    format: Format,
+    /// Where the report goes, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// From which severity on the exit code is not 0
+    #[arg(long, value_enum, default_value_t = FailOn::Warning, value_name = "SEVERITY")]
+    fail_on: FailOn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    Info,
+    Warning,
+    Critical,
+}
+
+pub(super) fn check(arguments: &Arguments, color: Color, verbose: bool) -> Result<ExitCode, Problem> {
+    let asked = plan(arguments)?;
+    let snapshot = observe(asked)?;
+    let text = match arguments.format {
+        Format::Json => report::json_text(&report::json(&snapshot)),
+        Format::Human => {
+            let is_terminal = arguments.output.is_none() && io::stdout().is_terminal();
+            let style = Style { color: color.is_on(is_terminal), width: output::width(), verbose };
+            report::human(&snapshot, &style)
+        }
+    };
+    output::write(&text, arguments.output.as_deref())?;
+    Ok(exit_code(&snapshot, arguments.fail_on))
+}
+
+/// What is asked for.
+struct Asked {
+    plan: Plan,
+    /// The domains are a search list: one of them is enough, but one there must be.
+    is_search_list: bool,
+}
+
+fn plan(arguments: &Arguments) -> Result<Asked, Problem> {
+    let Some(file) = &arguments.config else { return plan_without_config(arguments) };
+    let loaded = run::load(file)?;
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let mut plan = loaded.plan;
+    if !arguments.server.is_empty() {
+        ask_others(&mut plan, command_line(arguments));
+    }
+    if !arguments.domains.is_empty() {
+        restrict(&mut plan, &arguments.domains);
+    }
+    Ok(Asked { plan, is_search_list: false })
+}
+
+fn plan_without_config(arguments: &Arguments) -> Result<Asked, Problem> {
+    let given = (!arguments.server.is_empty()).then(|| command_line(arguments));
+    if let (Some(resolver), [_, ..]) = (&given, arguments.domains.as_slice()) {
+        return Ok(required(&arguments.domains, resolver.clone()));
+    }
+    let system = config::system_resolver()?;
+    let resolver = given.unwrap_or(system.resolver);
+    if !arguments.domains.is_empty() {
+        return Ok(required(&arguments.domains, resolver));
+    }
+    match system.suffixes.as_slice() {
+        [] => Err("this machine has no DNS search suffix to audit: name a domain, as in `kmswatch check contoso.com`, \
+                   or a config with -c FILE"
+            .to_owned()),
+        [one] => Ok(required(std::slice::from_ref(one), resolver)),
+        many => {
+            let plan = config::plan_for(many, KmsMode::Optional, vec![resolver]);
+            Ok(Asked { plan, is_search_list: true })
+        }
+    }
+}
+
+fn required(domains: &[Name], resolver: Arc<Resolver>) -> Asked {
+    let plan = config::plan_for(domains, KmsMode::Required, vec![resolver]);
+    Asked { plan, is_search_list: false }
+}
+
+fn command_line(arguments: &Arguments) -> Arc<Resolver> {
+    config::resolver_of("command-line", &arguments.server)
+}
+
+/// All domains are asked of this resolver only.
+fn ask_others(plan: &mut Plan, resolver: Arc<Resolver>) {
+    let resolvers: Arc<[Arc<Resolver>]> = Arc::new([resolver.clone()]);
+    let asking = |domain: &Arc<PlannedDomain>| {
+        let domain = &**domain;
+        let (name, hosts, labels) = (domain.name.clone(), domain.hosts.clone(), domain.labels.clone());
+        Arc::new(PlannedDomain::new(name, resolvers.clone(), domain.kms, hosts, labels))
+    };
+    plan.domains = plan.domains.iter().map(asking).collect();
+    plan.resolvers = vec![resolver];
+}
+
+/// Only these domains; those that the config does not know are asked of all its resolvers.
+fn restrict(plan: &mut Plan, names: &[Name]) {
+    let all: Arc<[Arc<Resolver>]> = plan.resolvers.clone().into();
+    let mut domains: Vec<Arc<PlannedDomain>> = names
+        .iter()
+        .map(|name| match plan.domains.iter().find(|domain| domain.name == *name) {
+            Some(known) => known.clone(),
+            None => Arc::new(PlannedDomain::new(
+                name.clone(),
+                all.clone(),
+                KmsMode::Required,
+                None,
+                Labels::default(),
+            )),
+        })
+        .collect();
+    domains.sort_by(|one, other| one.name.cmp(&other.name));
+    domains.dedup_by(|later, first| later.name == first.name);
+    plan.domains = domains;
+}
+
+/// One thread is enough, and the cheapest.
+fn observe(asked: Asked) -> Result<Snapshot, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let plan = Arc::new(asked.plan);
+    let mut line = ProgressLine::new();
+    let once = runtime.block_on(Once::observe(plan.clone(), |progress| line.draw(progress)));
+    line.clear();
+    let snapshot = once.audit(plan.clone());
+    let found = snapshot.domains.iter().any(|entry| !entry.view.records.is_empty());
+    if !asked.is_search_list || found {
+        return Ok(snapshot);
+    }
+    // None of the suffixes leads to a host: then their absence is the finding.
+    let mut required = (*plan).clone();
+    for domain in &mut required.domains {
+        let known = &**domain;
+        *domain = Arc::new(PlannedDomain::new(
+            known.name.clone(),
+            known.resolvers.clone(),
+            KmsMode::Required,
+            None,
+            Labels::default(),
+        ));
+    }
+    Ok(once.audit(Arc::new(required)))
+}
+
+fn exit_code(snapshot: &Snapshot, fail_on: FailOn) -> ExitCode {
+    let least = match fail_on {
+        FailOn::Info => Severity::Info,
+        FailOn::Warning => Severity::Warning,
+        FailOn::Critical => Severity::Critical,
+    };
+    let active = snapshot.findings.iter().filter(|finding| finding.is_active());
+    match active.map(|finding| finding.severity).filter(|severity| *severity >= least).max() {
+        None => ExitCode::SUCCESS,
+        Some(Severity::Info | Severity::Warning) => ExitCode::from(1),
+        Some(Severity::Critical) => ExitCode::from(2),
+    }
+}
+
+fn domain(text: &str) -> Result<Name, String> {
+    Name::parse_domain(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,35 @@
+//! What a wrong command line is told.
+
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Commands, flags and formats of the contract that this version does not have.
+const NOT_BUILT: [&str; 14] = [
+    "preflight", "explain", "journal", "init", "ack", "unack", "completions", "man", "--shard", "junit",
+    "nagios", "html", "markdown", "prometheus",
+];
+
+/// Prints help or what is wrong, and how to do it; the exit code to end with.
+pub(super) fn explain(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    match not_built(error) {
+        Some(what) => eprintln!("error: {what} is not in this version; `kmswatch --help` lists what is"),
+        None => drop(error.print()),
+    }
+    ExitCode::from(super::CANNOT_AUDIT)
+}
+
+fn not_built(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => {
+            let bare = text.split('=').next().unwrap_or(text);
+            NOT_BUILT.contains(&bare).then(|| bare.to_owned())
+        }
+        _ => None,
+    })
+}

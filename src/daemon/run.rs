@@ -1,0 +1,226 @@
+//! The daemon: observe, audit, publish, for ever; reload and shutdown.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
+
+use crate::audit::{Auditor, Memory};
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::model::{Plan, Snapshot};
+use crate::observe::observer::Observer;
+use crate::stats::Stats;
+use crate::web::{self, ReloadRequest, Site};
+
+use super::changes;
+use super::lines::Lines;
+
+/// What a daemon starts with.
+pub struct Start {
+    /// What to watch.
+    pub plan: Plan,
+    /// Where to serve; its address stays for the life of the process.
+    pub listener: TcpListener,
+    /// Reads the config again; the error is every reason why it was refused.
+    pub reload: Box<dyn FnMut() -> Result<Loaded, String> + Send>,
+}
+
+/// What keeps a daemon from running.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The process cannot be told to end or to reload.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    /// Nobody can be told anything any more.
+    #[error("the web server failed: {0}")]
+    Web(#[source] io::Error),
+}
+
+/// At most so often is audited.
+const AUDIT_EVERY: Duration = Duration::from_secs(1);
+/// How long requests under way may take at shutdown; the web server itself allows less.
+const SHUTDOWN: Duration = Duration::from_secs(4);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`DaemonError`]: the operating system's refusals. Whatever servers and hosts do is no error.
+pub async fn run(start: Start) -> Result<(), DaemonError> {
+    let mut signals = Signals::new().map_err(DaemonError::Signals)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (mut daemon, site) = Daemon::new(start.plan, start.reload);
+    let server = web::serve(start.listener, site, async {
+        let _ = stopped.await;
+    });
+    let mut server = tokio::spawn(server);
+    notify(&[NotifyState::Ready]);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = signals.end() => break Ok(()),
+            () = signals.reload() => { let _ = daemon.reload().await; }
+            Some(request) = daemon.requests.recv() => {
+                let outcome = daemon.reload().await;
+                let _ = request.reply.send(outcome);
+            }
+            served = &mut server => break served.unwrap_or_else(|error| Err(io::Error::other(error))),
+            () = daemon.observer.step(&daemon.lines, daemon.next_audit) => daemon.audit_if_due(),
+        }
+    };
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("shutting down");
+    let _ = stop.send(());
+    if ended.is_ok() {
+        let _ = timeout(SHUTDOWN, server).await;
+    }
+    ended.map_err(DaemonError::Web)
+}
+
+struct Daemon {
+    plan: Arc<Plan>,
+    lines: Lines,
+    observer: Observer,
+    auditor: Auditor,
+    next_audit: Instant,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    requests: mpsc::Receiver<ReloadRequest>,
+    read: Box<dyn FnMut() -> Result<Loaded, String> + Send>,
+    clock: Clock,
+    stats: Arc<Stats>,
+}
+
+impl Daemon {
+    fn new(plan: Plan, read: Box<dyn FnMut() -> Result<Loaded, String> + Send>) -> (Self, Site) {
+        let (plan, clock, stats) = (Arc::new(plan), Clock::start(), Stats::new());
+        stats.reload_succeeded(clock.now());
+        let (lines, inbox) = Lines::new(&plan, clock, &stats);
+        let (reload, requests) = mpsc::channel(1);
+        let snapshots = watch::Sender::new(None);
+        let site = Site {
+            snapshots: snapshots.subscribe(),
+            stats: stats.clone(),
+            reload,
+            external_url: plan.web.external_url.clone(),
+        };
+        let daemon = Self {
+            lines,
+            observer: Observer::new(plan.clone(), inbox, clock, stats.clone()),
+            auditor: Auditor::new(plan.clone(), clock.now(), Memory::Watching),
+            next_audit: Instant::now(),
+            snapshots,
+            requests,
+            read,
+            clock,
+            stats,
+            plan,
+        };
+        (daemon, site)
+    }
+
+    /// The first audit waits for the first pass; later ones for something to look at.
+    fn audit_if_due(&mut self) {
+        let now = Instant::now();
+        if now < self.next_audit {
+            return;
+        }
+        let is_first = self.snapshots.borrow().is_none();
+        if is_first && !self.observer.is_complete() {
+            // Soon: the first pass is a matter of moments where all is well.
+            self.next_audit = now + AUDIT_EVERY / 20;
+            return;
+        }
+        self.next_audit = now + AUDIT_EVERY;
+        let (changes, at) = (self.observer.take_changes(), self.clock.at(now));
+        if is_first || self.auditor.is_due(&changes, at) {
+            let snapshot = self.auditor.audit(self.observer.state(), &changes, at);
+            changes::log(self.snapshots.borrow().as_deref(), &snapshot);
+            self.snapshots.send_replace(Some(Arc::new(snapshot)));
+        }
+    }
+
+    /// Reads the config again and takes it over; a bad one changes nothing.
+    async fn reload(&mut self) -> Result<String, String> {
+        notify(&[NotifyState::Reloading]);
+        // Reading files may take a while, and nothing else of the daemon may wait for it long.
+        let outcome = tokio::task::block_in_place(|| (self.read)());
+        let outcome = match outcome {
+            Ok(loaded) => {
+                let told = self.take_over(loaded);
+                tracing::info!("{told}");
+                Ok(told)
+            }
+            Err(errors) => {
+                self.stats.reload_failed();
+                tracing::error!("the config is refused, the one before stays: {errors}");
+                Err(errors)
+            }
+        };
+        notify(&[NotifyState::Ready]);
+        outcome
+    }
+
+    fn take_over(&mut self, loaded: Loaded) -> String {
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let plan = Arc::new(loaded.plan);
+        let restart = if plan.web == self.plan.web {
+            ""
+        } else {
+            "; [web] has changed, and that needs a restart"
+        };
+        self.lines.apply(&plan);
+        self.observer.replan(plan.clone());
+        self.auditor.replan(plan.clone());
+        self.stats.reload_succeeded(self.clock.now());
+        self.plan = plan;
+        format!(
+            "config reloaded: domains {}, resolvers {}{restart}",
+            self.plan.domains.len(),
+            self.plan.resolvers.len()
+        )
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Signals {
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn reload(&mut self) {
+        self.hangup.recv().await;
+    }
+}
+
+/// Tells systemd, where there is one.
+fn notify(states: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd cannot be told: {error}");
+    }
+}
