@@ -1,0 +1,348 @@
+//! The tree as written → the plan: settings, resolvers and what is known of hosts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::domains;
+use super::errors::{Kind, Log, Place};
+use super::exceptions;
+use super::file::{Item, Keys, Section};
+use super::refusal::{Refusal, no_url, shown};
+use super::server::{check_unicast, resolver_over, server};
+use super::system::ReadSystem;
+use crate::model::plan::{Depth, DnsSettings, HostNote, PlannedDomain, ProbeSettings, WebSettings};
+use crate::model::{KmsMode, Labels, Name, Path, Plan, Resolver, Server};
+
+/// A plan of these domains at the defaults, for a check without a config.
+pub fn plan_for(domains: &[Name], kms: KmsMode, resolvers: Vec<Arc<Resolver>>) -> Plan {
+    let all: Arc<[Arc<Resolver>]> = resolvers.as_slice().into();
+    let labels = Labels::default();
+    let planned =
+        |name: &Name| PlannedDomain::new(name.clone(), all.clone(), kms, None, labels.clone());
+    let mut domains: Vec<_> = domains.iter().map(|name| Arc::new(planned(name))).collect();
+    domains.sort_by(|left, right| left.name.cmp(&right.name));
+    domains.dedup_by(|left, right| left.name == right.name);
+    Plan { resolvers, domains, ..Plan::empty() }
+}
+
+/// The plan of what is written; of use only where nothing was refused.
+pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> Plan {
+    let resolvers = resolvers(root, log, read_system);
+    journal(root);
+    Plan {
+        interval: interval(root),
+        dns: dns(root),
+        probe: probe(root),
+        domains: domains::read(root, log, &resolvers),
+        resolvers,
+        hosts: hosts(root),
+        exceptions: exceptions::read(root),
+        web: web(root),
+        ..Plan::empty()
+    }
+}
+
+/// The labels of a table.
+pub(super) fn labels(section: &Section<'_>) -> Labels {
+    let Some(item) = section.get("labels") else {
+        return Labels::default();
+    };
+    let mut labels = BTreeMap::new();
+    for (name, value) in item.entries("{ site = \"hq\" }").unwrap_or_default() {
+        if !is_label(name) {
+            value.refuse(Refusal::new(
+                format!("{} is no label name", shown(name)),
+                "write letters, digits and underscores, a digit not first",
+            ));
+        }
+        if let Some(text) = value.string("\"hq\"") {
+            labels.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    Arc::new(labels)
+}
+
+/// As Prometheus has it.
+fn is_label(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Where each name was seen first.
+#[derive(Debug)]
+pub(super) struct FirstPlaces<K>(HashMap<K, Place>);
+
+impl<K> Default for FirstPlaces<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: std::hash::Hash + Eq> FirstPlaces<K> {
+    /// The refusal of a name that was seen before, else `None` and it is seen now.
+    pub(super) fn again(
+        &mut self,
+        key: K,
+        name: &str,
+        place: impl FnOnce() -> Place,
+    ) -> Option<Refusal> {
+        match self.0.entry(key) {
+            std::collections::hash_map::Entry::Occupied(first) => Some(Refusal::new(
+                format!("{} stands already at {}", shown(name), first.get()),
+                "remove one of the two",
+            )),
+            std::collections::hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(place());
+                None
+            }
+        }
+    }
+
+    /// As [`Self::again`], on record; whether the name is new.
+    pub(super) fn is_new(&mut self, key: K, name: &str, item: &Item<'_>) -> bool {
+        let refusal = self.again(key, name, || item.place());
+        refusal.map(|refusal| item.refuse(refusal)).is_none()
+    }
+}
+
+fn interval(root: &Section<'_>) -> Duration {
+    let audit = root.table("audit", &AUDIT);
+    let interval = audit.get("interval").and_then(|item| item.duration(&INTERVAL, "\"1m\""));
+    interval.unwrap_or(Plan::empty().interval)
+}
+
+fn dns(root: &Section<'_>) -> DnsSettings {
+    let section = root.table("dns", &DNS);
+    let default = DnsSettings::default();
+    let number =
+        |key, most, example| section.get(key).and_then(|item| item.integer(1..=most, example));
+    DnsSettings {
+        timeout: duration(&section, "timeout", "\"2s\"", default.timeout),
+        attempts: number("attempts", 10, "3").unwrap_or(default.attempts),
+        rate: number("rate", 100_000, "500").unwrap_or(default.rate),
+    }
+}
+
+fn probe(root: &Section<'_>) -> ProbeSettings {
+    let section = root.table("probe", &PROBE);
+    let default = ProbeSettings::default();
+    let depths = [Depth::Rpc, Depth::Tcp].map(|depth| (depth.as_str(), depth));
+    let depth = section.get("depth").and_then(|item| item.choose(&depths));
+    let control = section.get("control").and_then(|item| item.boolean("true"));
+    let concurrency = section.get("concurrency").and_then(|item| item.integer(1..=65_535, "256"));
+    ProbeSettings {
+        depth: depth.unwrap_or(default.depth),
+        control: control.unwrap_or(default.control),
+        timeout: duration(&section, "timeout", "\"3s\"", default.timeout),
+        slow: duration(&section, "slow", "\"500ms\"", default.slow),
+        concurrency: concurrency.map_or(default.concurrency, |number| number as usize),
+    }
+}
+
+fn duration(section: &Section<'_>, key: &str, example: &str, default: Duration) -> Duration {
+    section.get(key).and_then(|item| item.duration(&SHORT, example)).unwrap_or(default)
+}
+
+/// State is kept in memory; who asks for a file must learn that there is none.
+fn journal(root: &Section<'_>) {
+    let Some(item) = root.table("journal", &JOURNAL).get("path") else {
+        return;
+    };
+    if item.string("\"\"").is_some_and(|path| !path.is_empty()) {
+        item.refuse(Refusal::new(
+            "a journal on disk is not in this version",
+            "write path = \"\", which keeps state in memory",
+        ));
+    }
+}
+
+fn web(root: &Section<'_>) -> WebSettings {
+    let section = root.table("web", &WEB);
+    let default = WebSettings::default();
+    let listen =
+        section.get("listen").and_then(|item| item.read("\"127.0.0.1:9688\"", listen_address));
+    let external_url = section
+        .get("external_url")
+        .and_then(|item| item.read("\"https://kmswatch.contoso.com\"", external_url));
+    WebSettings {
+        listen: listen.unwrap_or(default.listen),
+        external_url: external_url.unwrap_or(default.external_url),
+    }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, Refusal> {
+    text.parse().map_err(|_| {
+        Refusal::new(
+            format!("{} is no address with a port", shown(text)),
+            "write one such as \"127.0.0.1:9688\", \"0.0.0.0:9688\" or \"[::]:9688\"",
+        )
+    })
+}
+
+/// An absolute http URL, or nothing; trailing slashes go.
+fn external_url(text: &str) -> Result<String, Refusal> {
+    let bare = text.trim_end_matches('/');
+    let rest = bare.strip_prefix("https://").or_else(|| bare.strip_prefix("http://"));
+    let is_plain = |rest: &str| {
+        let authority = rest.split('/').next().unwrap_or("");
+        let host = authority.rsplit('@').next().unwrap_or("");
+        let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
+        let port_is_valid = port.ends_with(']') || super::server::parse_port(port).is_some();
+        !name.is_empty()
+            && port_is_valid
+            && rest.chars().all(|c| c.is_ascii_graphic() && !"?#\"<>\\^`{|}".contains(c))
+    };
+    if text.is_empty() || rest.is_some_and(is_plain) {
+        return Ok(bare.to_owned());
+    }
+    Err(Refusal::new(
+        format!("{} is no http URL without query", shown(text)),
+        "write one such as \"https://kmswatch.contoso.com\"",
+    ))
+}
+
+fn resolvers(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> Vec<Arc<Resolver>> {
+    let sections = root.tables("resolver", &RESOLVER);
+    let is_given = root.items("resolver").next().is_some();
+    if sections.is_empty() {
+        let system = (!is_given).then(read_system).transpose().map_err(|problem| {
+            let advice = "write [[resolver]] with name and servers";
+            log.refuse(Kind::Missing, root.place(), "resolver", Refusal::new(problem, advice));
+        });
+        if is_given && root.items("resolver").all(|item| item.is_empty_array()) {
+            let empty =
+                Refusal::new("empty", "write [[resolver]] with name and servers, or nothing");
+            root.items("resolver").for_each(|item| item.refuse(empty.clone()));
+        }
+        return system.ok().flatten().map(|system| system.resolver).into_iter().collect();
+    }
+    let mut names = FirstPlaces::default();
+    sections.iter().map(|section| resolver(section, &mut names)).collect()
+}
+
+fn resolver(section: &Section<'_>, names: &mut FirstPlaces<String>) -> Arc<Resolver> {
+    let name = section.require("name", "\"hq\"").and_then(|item| {
+        let name = item.read("\"hq\"", plain_name)?;
+        names.is_new(name.to_owned(), name, &item);
+        Some(name)
+    });
+    let source = section.get("source").and_then(|item| item.read("\"10.0.0.9\"", source_address));
+    let interface = section.get("interface").and_then(|item| item.read("\"eth1\"", interface_name));
+    let path = Path { source, interface: interface.map(Arc::from) };
+    let servers = servers(section, &path);
+    resolver_over(name.unwrap_or(""), &servers, path, labels(section))
+}
+
+fn servers(section: &Section<'_>, path: &Path) -> Vec<Server> {
+    let Some(item) = section.require("servers", "[\"10.0.0.53\"]") else {
+        return Vec::new();
+    };
+    let Some(items) = item.array("[\"10.0.0.53\"]") else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        item.refuse(Refusal::new("no server", "write servers = [\"10.0.0.53\"]"));
+    }
+    let mut seen = FirstPlaces::default();
+    let servers = items.iter().filter_map(|item| {
+        let server = item.read("\"10.0.0.53\"", server)?;
+        let is_new = seen.is_new(server, &server.to_string(), item);
+        item.take(check_family(&server, path))?;
+        is_new.then_some(server)
+    });
+    servers.collect()
+}
+
+/// A socket has one family.
+fn check_family(server: &Server, path: &Path) -> Result<(), Refusal> {
+    match path.source {
+        Some(source) if !path.suits(server.address.ip()) => Err(Refusal::new(
+            format!(
+                "{server} cannot be reached from source {source}, which is of the other family"
+            ),
+            "write a source of the servers' family, or two resolvers",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn source_address(text: &str) -> Result<IpAddr, Refusal> {
+    let ip = text.parse().map_err(|_| {
+        let problem = format!("{} is no IP address", shown(text));
+        Refusal::new(problem, "write an address of this machine such as \"10.0.0.9\"")
+    })?;
+    check_unicast(text, ip)?;
+    Ok(ip)
+}
+
+/// What Linux accepts (`dev_valid_name`).
+fn interface_name(text: &str) -> Result<&str, Refusal> {
+    let is_valid = (1..=15).contains(&text.len())
+        && text != "."
+        && text != ".."
+        && text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"/:%".contains(c));
+    let refusal = || {
+        let problem = format!("{} is no interface name", shown(text));
+        Refusal::new(problem, "write a name that \"ip link\" lists, such as \"eth1\"")
+    };
+    is_valid.then_some(text).ok_or_else(refusal)
+}
+
+/// A name that can stand in a line of text.
+fn plain_name(text: &str) -> Result<&str, Refusal> {
+    let is_plain =
+        !text.trim().is_empty() && text.trim() == text && !text.contains(char::is_control);
+    let refusal = || {
+        let problem = format!("{} is no name", shown(text));
+        Refusal::new(problem, "write a short word such as \"hq\"")
+    };
+    is_plain.then_some(text).ok_or_else(refusal)
+}
+
+fn hosts(root: &Section<'_>) -> HashMap<Name, Arc<HostNote>> {
+    let mut places = FirstPlaces::default();
+    let mut hosts = HashMap::new();
+    for section in root.tables("host", &HOST) {
+        let example = "\"kms.contoso.com\"";
+        let name = section.require("name", example).and_then(|item| {
+            let name = item.read(example, host_name)?;
+            places.is_new(name.clone(), name.as_str(), &item).then_some(name)
+        });
+        let probe = section.get("probe").and_then(|item| item.boolean("false"));
+        let reason = section.get("reason").and_then(|item| item.string("\"behind a firewall\""));
+        let note = HostNote {
+            probe: probe.unwrap_or(true),
+            reason: reason.map(str::to_owned),
+            labels: labels(&section),
+        };
+        hosts.extend(name.map(|name| (name, Arc::new(note))));
+    }
+    hosts
+}
+
+fn host_name(text: &str) -> Result<Name, Refusal> {
+    no_url(text, "kms.contoso.com")?;
+    Ok(Name::parse(text)?)
+}
+
+/// Longer intervals than a month notice nothing in time.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+const SHORT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
+
+const AUDIT: Keys =
+    Keys { known: &["interval"], later: &["stale_after", "vanished_for", "settle"] };
+const DNS: Keys = Keys { known: &["timeout", "attempts", "rate"], later: &["ca_file"] };
+const PROBE: Keys =
+    Keys { known: &["depth", "control", "timeout", "slow", "concurrency"], later: &[] };
+const RESOLVER: Keys =
+    Keys { known: &["name", "servers", "source", "interface", "labels"], later: &["sample"] };
+const HOST: Keys = Keys { known: &["name", "probe", "reason", "labels"], later: &[] };
+const JOURNAL: Keys = Keys { known: &["path"], later: &["keep"] };
+const WEB: Keys = Keys {
+    known: &["listen", "external_url"],
+    later: &["socket", "tls_cert", "tls_key", "users_file", "tokens_file", "open_paths"],
+};

@@ -1,0 +1,136 @@
+//! The plan → the config that says all of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use toml::Value;
+
+use super::hosts::format_listed_host;
+use super::refusal::mask;
+use super::units::format_duration;
+use crate::model::plan::{Exception, HostNote, PlannedDomain};
+use crate::model::{Labels, Name, Plan, Resolver};
+
+/// The effective config as TOML: every key, defaults and what lists and includes brought as well.
+/// It parses to an equal plan, but for a password in `external_url`, which is masked.
+pub fn show(plan: &Plan) -> String {
+    let mut text = Text::default();
+    settings(&mut text, plan);
+    for resolver in &plan.resolvers {
+        show_resolver(&mut text, resolver);
+    }
+    for domain in &plan.domains {
+        show_domain(&mut text, domain);
+    }
+    for (name, note) in plan.hosts.iter().collect::<BTreeMap<&Name, &Arc<HostNote>>>() {
+        show_host(&mut text, name, note);
+    }
+    for exception in &plan.exceptions {
+        show_exception(&mut text, exception);
+    }
+    text.0
+}
+
+/// TOML, line by line.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn header(&mut self, header: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(header);
+        self.0.push('\n');
+    }
+
+    /// A value that is TOML already.
+    fn raw(&mut self, key: &str, value: impl Display) {
+        // Writing to a String cannot fail.
+        let _ = std::fmt::Write::write_fmt(&mut self.0, format_args!("{key} = {value}\n"));
+    }
+
+    fn string(&mut self, key: &str, value: impl Into<String>) {
+        self.raw(key, Value::String(value.into()));
+    }
+
+    fn strings(&mut self, key: &str, values: impl Iterator<Item = String>) {
+        self.raw(key, Value::Array(values.map(Value::String).collect()));
+    }
+
+    fn labels(&mut self, labels: &Labels) {
+        if !labels.is_empty() {
+            let table =
+                labels.iter().map(|(name, value)| (name.clone(), Value::String(value.clone())));
+            self.raw("labels", Value::Table(table.collect()));
+        }
+    }
+}
+
+fn settings(text: &mut Text, plan: &Plan) {
+    text.header("[audit]");
+    text.string("interval", format_duration(plan.interval));
+    text.header("[dns]");
+    text.string("timeout", format_duration(plan.dns.timeout));
+    text.raw("attempts", plan.dns.attempts);
+    text.raw("rate", plan.dns.rate);
+    text.header("[probe]");
+    text.string("depth", plan.probe.depth.as_str());
+    text.raw("control", plan.probe.control);
+    text.string("timeout", format_duration(plan.probe.timeout));
+    text.string("slow", format_duration(plan.probe.slow));
+    text.raw("concurrency", plan.probe.concurrency);
+    text.header("[journal]");
+    text.string("path", "");
+    text.header("[web]");
+    text.string("listen", plan.web.listen.to_string());
+    text.string("external_url", mask(&plan.web.external_url));
+}
+
+fn show_resolver(text: &mut Text, resolver: &Resolver) {
+    text.header("[[resolver]]");
+    text.string("name", &*resolver.name);
+    text.strings("servers", resolver.upstreams.iter().map(|upstream| upstream.server.to_string()));
+    if let Some(source) = resolver.path.source {
+        text.string("source", source.to_string());
+    }
+    if let Some(interface) = &resolver.path.interface {
+        text.string("interface", &**interface);
+    }
+    text.labels(&resolver.labels);
+}
+
+fn show_domain(text: &mut Text, domain: &PlannedDomain) {
+    text.header("[[domain]]");
+    text.string("name", domain.name.as_str());
+    text.strings("resolvers", domain.resolvers.iter().map(|resolver| resolver.name.to_string()));
+    text.string("kms", domain.kms.as_str());
+    if let Some(hosts) = &domain.hosts {
+        text.strings("hosts", hosts.iter().map(format_listed_host));
+    }
+    text.labels(&domain.labels);
+}
+
+fn show_host(text: &mut Text, name: &Name, note: &HostNote) {
+    text.header("[[host]]");
+    text.string("name", name.as_str());
+    text.raw("probe", note.probe);
+    if let Some(reason) = &note.reason {
+        text.string("reason", reason);
+    }
+    text.labels(&note.labels);
+}
+
+fn show_exception(text: &mut Text, exception: &Exception) {
+    text.header("[[exception]]");
+    text.strings("checks", exception.checks.iter().map(ToString::to_string));
+    text.strings("domains", exception.patterns.iter().cloned());
+    text.string("severity", exception.severity.map_or("off", |severity| severity.as_str()));
+    if let Some(reason) = &exception.reason {
+        text.string("reason", reason);
+    }
+    if let Some(expires) = exception.expires {
+        text.raw("expires", expires);
+    }
+}

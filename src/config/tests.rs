@@ -1,0 +1,919 @@
+//! Text in, plan or errors out: each rule of the config with the very line that a person reads.
+
+use std::fs;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::plan::Depth;
+use crate::model::{Check, KmsMode, Name, Severity};
+
+/// A machine with a resolver of its own, so that no test depends on the one that it runs on.
+fn system() -> Result<SystemResolver, String> {
+    let servers = [parse_server("192.0.2.53")?];
+    Ok(SystemResolver { resolver: resolver_of("system", &servers), suffixes: Vec::new() })
+}
+
+fn no_system() -> Result<SystemResolver, String> {
+    Err("the system has none".to_owned())
+}
+
+fn read(text: &str) -> Result<Loaded, ConfigErrors> {
+    parse_with(text, "k.toml", system)
+}
+
+fn plan(text: &str) -> Plan {
+    read(text).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}")).plan
+}
+
+/// Every error, one a line.
+fn refused(text: &str) -> String {
+    read(text).expect_err(text).to_string()
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let loaded = read("[[domain]]\nname = \"contoso.com\"\n").expect("a config");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(
+        show(&loaded.plan),
+        r#"[audit]
+interval = "1m"
+
+[dns]
+timeout = "2s"
+attempts = 3
+rate = 500
+
+[probe]
+depth = "rpc"
+control = true
+timeout = "3s"
+slow = "500ms"
+concurrency = 256
+
+[journal]
+path = ""
+
+[web]
+listen = "127.0.0.1:9688"
+external_url = ""
+
+[[resolver]]
+name = "system"
+servers = ["192.0.2.53"]
+
+[[domain]]
+name = "contoso.com"
+resolvers = ["system"]
+kms = "required"
+"#
+    );
+}
+
+#[test]
+fn every_key_is_read() {
+    let plan = plan(EVERY_KEY);
+    assert_eq!(plan.interval.as_secs(), 90);
+    assert_eq!((plan.dns.timeout.as_millis(), plan.dns.attempts, plan.dns.rate), (1500, 1, 100));
+    assert_eq!((plan.probe.depth, plan.probe.control), (Depth::Tcp, false));
+    assert_eq!((plan.probe.timeout.as_secs(), plan.probe.slow.as_millis()), (5, 250));
+    assert_eq!(plan.probe.concurrency, 8);
+    assert_eq!(plan.web.listen.to_string(), "[::1]:80");
+    assert_eq!(plan.web.external_url, "https://kmswatch.contoso.com/k");
+    let resolver = &plan.resolvers[0];
+    assert_eq!(resolver.path.to_string(), "10.0.0.9%eth1");
+    assert!(resolver.upstreams.iter().all(|upstream| upstream.path == *resolver.path));
+    assert_eq!(resolver.labels["site"], "hq");
+    let [contoso, munich] = &plan.domains[..] else { panic!("{:?}", plan.domains) };
+    assert_eq!(contoso.owner.as_str(), "_vlmcs._tcp.contoso.com");
+    assert_eq!(contoso.resolvers.len(), 2);
+    assert_eq!(munich.name.as_str(), "xn--mnchen-3ya.example");
+    assert_eq!((munich.kms, &*munich.resolvers[0].name), (KmsMode::Optional, "dmz"));
+    let hosts = munich.hosts.as_deref().expect("listed");
+    assert_eq!(hosts[0].priority_and_weight, Some((10, 75)));
+    assert_eq!(
+        (hosts[1].host.to_string(), hosts[1].priority_and_weight),
+        ("kms-e2.contoso.com:1689".to_owned(), None)
+    );
+    let note = &plan.hosts[&Name::parse("kms-dmz.contoso.com").expect("a name")];
+    assert_eq!((note.probe, note.reason.as_deref()), (false, Some("behind the DMZ firewall")));
+    assert!(!plan.is_probed(&Name::parse("KMS-dmz.contoso.com.").expect("a name")));
+    let exception = &plan.exceptions[0];
+    assert_eq!(exception.checks, [Check::RedundancyNone, Check::HostSlow]);
+    assert_eq!(exception.severity, Some(Severity::Info));
+    assert_eq!(exception.expires.map(|date| date.to_string()).as_deref(), Some("2027-06-30"));
+    assert!(exception.domains.is_match("a.b.lab.contoso.com"));
+    assert!(!exception.domains.is_match("lab.contoso.com"));
+    assert!(plan.exceptions[1].domains.is_match("lab.contoso.com"));
+    assert_eq!(plan.exceptions[1].severity, None);
+}
+
+const EVERY_KEY: &str = r#"
+include = []
+[audit]
+interval = "1m30s"
+[dns]
+timeout = "1s500ms"
+attempts = 1
+rate = 1_00
+[probe]
+depth = "tcp"
+control = false
+timeout = "5s"
+slow = "250ms"
+concurrency = 8
+[journal]
+path = ""
+[web]
+listen = "[::1]:80"
+external_url = "https://kmswatch.contoso.com/k//"
+[[resolver]]
+name = "hq"
+servers = ["10.0.0.53", "10.0.0.54:5353", "tcp://10.0.0.53"]
+source = "10.0.0.9"
+interface = "eth1"
+labels = { site = "hq", note = "it's \"quoted\" \\ ü" }
+[[resolver]]
+name = "dmz"
+servers = ["[2001:db8::53]"]
+[[domain]]
+name = "münchen.example."
+resolvers = ["dmz"]
+kms = "optional"
+hosts = ["kms-e1.contoso.com, 10, 75", "KMS-e2.contoso.com:1689"]
+labels.team = "east"
+[[domain]]
+name = "Contoso.com"
+[[host]]
+name = "kms-dmz.contoso.com"
+probe = false
+reason = "behind the DMZ firewall"
+labels = { zone = "dmz" }
+[[exception]]
+checks = ["redundancy-none", "host-slow"]
+domains = ["*.lab.contoso.com"]
+severity = "info"
+reason = "labs have one host"
+expires = 2027-06-30
+[[exception]]
+checks = ["port-unusual"]
+severity = "off"
+reason = "r"
+"#;
+
+#[test]
+fn each_rule_is_told_with_what_to_write() {
+    let mut wrong = String::new();
+    for (text, expected) in RULES {
+        let rest = "\n[[domain]]\nname = \"contoso.com\"\n";
+        let rest = if text.contains("domain =") || text.contains("[domain") { "\n" } else { rest };
+        let (told, expected) = (refused(&format!("{text}{rest}")), format!("k.toml:{expected}"));
+        if told != expected {
+            wrong.push_str(&format!("in\n{text}\n     was {told}\nexpected {expected}\n\n"));
+        }
+    }
+    assert_eq!(wrong, "");
+}
+
+const RULES: &[(&str, &str)] = &[
+    // Keys.
+    ("[dns]\ntimeuot = 1", "2:1: dns.timeuot: unknown key; did you mean timeout?"),
+    ("[dns]\nqqq = 1", "2:1: dns.qqq: unknown key; write one of timeout, attempts, rate"),
+    ("[dsn]", "1:2: dsn: unknown key; did you mean dns?"),
+    ("[[domian]]\nname = \"a\"", "1:3: domian: unknown key; did you mean domain?"),
+    (
+        "\"a b\" = 1",
+        "1:1: \"a b\": unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, exception, journal, web",
+    ),
+    (
+        "[probe]\nkms_port = 1688",
+        "2:1: probe.kms_port: unknown key; write one of depth, control, timeout, slow, concurrency",
+    ),
+    // Not in this version.
+    ("vantage = \"hq\"", "1:1: vantage: not in this version; remove it"),
+    ("[[profile]]\nname = \"a\"", "1:3: profile: not in this version; remove it"),
+    ("[[maintenance]]", "1:3: maintenance: not in this version; remove it"),
+    ("[[directory]]\npassword_file = \"secret\"", "1:3: directory: not in this version; remove it"),
+    ("[alert]\nsend_to = \"none\"", "1:2: alert: not in this version; remove it"),
+    ("[audit]\nstale_after = \"7d\"", "2:1: audit.stale_after: not in this version; remove it"),
+    ("[audit]\nvanished_for = \"1d\"", "2:1: audit.vanished_for: not in this version; remove it"),
+    ("[audit]\nsettle = \"30m\"", "2:1: audit.settle: not in this version; remove it"),
+    ("[dns]\nca_file = \"\"", "2:1: dns.ca_file: not in this version; remove it"),
+    ("[web]\nsocket = \"\"", "2:1: web.socket: not in this version; remove it"),
+    ("[web]\ntls_cert = \"\"", "2:1: web.tls_cert: not in this version; remove it"),
+    ("[web]\ntls_key = \"\"", "2:1: web.tls_key: not in this version; remove it"),
+    ("[web]\nusers_file = \"\"", "2:1: web.users_file: not in this version; remove it"),
+    ("[web]\ntokens_file = \"\"", "2:1: web.tokens_file: not in this version; remove it"),
+    ("[web]\nopen_paths = []", "2:1: web.open_paths: not in this version; remove it"),
+    ("[journal]\nkeep = \"400d\"", "2:1: journal.keep: not in this version; remove it"),
+    (
+        "[journal]\npath = \"kmswatch.db\"",
+        "2:8: journal.path: a journal on disk is not in this version; write path = \"\", which keeps state in memory",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nsample = 0",
+        "4:1: resolver[0].sample: not in this version; remove it",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nauthoritative = true",
+        "3:1: domain[0].authoritative: not in this version; remove it",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\", \"https://d/q\"]",
+        "3:24: resolver[0].servers[1]: \"https://d/q\": tls:// and https:// are not in this version; write \"ADDRESS[:PORT]\" for UDP or \"tcp://ADDRESS[:PORT]\"",
+    ),
+    // Types.
+    ("[audit]\ninterval = 30", "2:12: audit.interval: 30 has no unit; write \"30s\""),
+    (
+        "[audit]\ninterval = true",
+        "2:12: audit.interval: wants a string, not a boolean; write interval = \"1m\"",
+    ),
+    (
+        "[dns]\nattempts = \"3\"",
+        "2:12: dns.attempts: wants a whole number, not a string; write attempts = 3",
+    ),
+    ("[dns]\nrate = 1.5", "2:8: dns.rate: wants a whole number, not a float; write rate = 500"),
+    (
+        "[probe]\ncontrol = \"yes\"",
+        "2:11: probe.control: wants true or false, not a string; write control = true",
+    ),
+    (
+        "[probe]\ndepth = \"udp\"",
+        "2:9: probe.depth: \"udp\" is not known here; write \"rpc\" or \"tcp\"",
+    ),
+    (
+        "domain = \"contoso.com\"",
+        "1:10: domain: wants an array of tables, not a string; write [[domain]]",
+    ),
+    (
+        "[domain]\nname = \"a\" #[[domain",
+        "1:1: domain: wants an array of tables, not a table; write [[domain]]",
+    ),
+    (
+        "domain = [\"contoso.com\"]",
+        "1:11: domain[0]: wants a table, not a string; write [[domain]]",
+    ),
+    ("[[dns]]\nrate = 1", "1:1: dns: wants a table, not an array; write [dns]"),
+    (
+        "[[domain]]\nname = \"a\"\nhosts = \"b\"",
+        "3:9: domain[0].hosts: wants an array, not a string; write hosts = [\"kms.contoso.com, 10, 75\"]",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nhosts = [1]",
+        "3:10: domain[0].hosts[0]: wants a string, not an integer; write \"kms.contoso.com, 10, 75\"",
+    ),
+    (
+        "include = \"a\"",
+        "1:11: include: wants an array, not a string; write include = [\"conf.d/*.toml\"]",
+    ),
+    // Ranges.
+    (
+        "[audit]\ninterval = \"999ms\"",
+        "2:12: audit.interval: 999ms is out of range; write a duration from \"1s\" to \"30d\"",
+    ),
+    (
+        "[dns]\ntimeout = \"0s\"",
+        "2:11: dns.timeout: 0s is out of range; write a duration from \"1ms\" to \"1m\"",
+    ),
+    ("[dns]\nattempts = 11", "2:12: dns.attempts: 11 is out of range; write a number from 1 to 10"),
+    ("[dns]\nrate = 0", "2:8: dns.rate: 0 is out of range; write a number from 1 to 100000"),
+    ("[dns]\nrate = -5", "2:8: dns.rate: -5 is out of range; write a number from 1 to 100000"),
+    (
+        "[dns]\nrate = 99999999999999999999999999",
+        "2:8: dns.rate: 99999999999999999999… is out of range; write a number from 1 to 100000",
+    ),
+    (
+        "[probe]\nconcurrency = 65536",
+        "2:15: probe.concurrency: 65536 is out of range; write a number from 1 to 65535",
+    ),
+    // Web.
+    (
+        "[web]\nlisten = \"localhost:9688\"",
+        "2:10: web.listen: \"localhost:9688\" is no address with a port; write one such as \"127.0.0.1:9688\", \"0.0.0.0:9688\" or \"[::]:9688\"",
+    ),
+    (
+        "[web]\nexternal_url = \"ftp://u:hunter2@h/\"",
+        "2:16: web.external_url: \"ftp://u:***@h/\" is no http URL without query; write one such as \"https://kmswatch.contoso.com\"",
+    ),
+    (
+        "[web]\nexternal_url = \"https://\"",
+        "2:16: web.external_url: \"https://\" is no http URL without query; write one such as \"https://kmswatch.contoso.com\"",
+    ),
+    // Resolvers.
+    (
+        "resolver = []",
+        "1:12: resolver: empty; write [[resolver]] with name and servers, or nothing",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"",
+        "1:1: resolver[0].servers: missing; write servers = [\"10.0.0.53\"]",
+    ),
+    (
+        "[[resolver]]\nservers = [\"10.0.0.1\"]",
+        "1:1: resolver[0].name: missing; write name = \"hq\"",
+    ),
+    (
+        "[[resolver]]\nname = \"\"\nservers = [\"10.0.0.1\"]",
+        "2:8: resolver[0].name: \"\" is no name; write a short word such as \"hq\"",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = []",
+        "3:11: resolver[0].servers: no server; write servers = [\"10.0.0.53\"]",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\", \"10.0.0.1:53\"]",
+        "3:24: resolver[0].servers[1]: \"10.0.0.1\" stands already at k.toml:3:12; remove one of the two",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\n[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]",
+        "5:8: resolver[1].name: \"a\" stands already at k.toml:2:8; remove one of the two",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"[::1]\"]\nsource = \"10.0.0.9\"",
+        "3:12: resolver[0].servers[0]: [::1] cannot be reached from source 10.0.0.9, which is of the other family; write a source of the servers' family, or two resolvers",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nsource = \"0.0.0.0\"",
+        "4:10: resolver[0].source: \"0.0.0.0\" is the address of no single machine; write a unicast address such as \"10.0.0.53\"",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nsource = \"eth1\"",
+        "4:10: resolver[0].source: \"eth1\" is no IP address; write an address of this machine such as \"10.0.0.9\"",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\ninterface = \"sixteen-letters-\"",
+        "4:13: resolver[0].interface: \"sixteen-letters-\" is no interface name; write a name that \"ip link\" lists, such as \"eth1\"",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nlabels = { 1st = \"a\" }",
+        "4:18: resolver[0].labels.1st: \"1st\" is no label name; write letters, digits and underscores, a digit not first",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nlabels = { a = 1 }",
+        "4:16: resolver[0].labels.a: wants a string, not an integer; write a = \"hq\"",
+    ),
+    (
+        "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nlabels = \"a\"",
+        "4:10: resolver[0].labels: wants a table, not a string; write labels = { site = \"hq\" }",
+    ),
+    // Domains.
+    (
+        "domain = []",
+        "1:1: domain: no domain is given; write [[domain]] with name = \"contoso.com\"",
+    ),
+    ("[[domain]]\nkms = \"none\"", "1:1: domain[0].name: missing; write name = \"contoso.com\""),
+    (
+        "[[domain]]\nname = \"a..b\"",
+        "2:8: domain[0].name: \"a..b\" has an empty label; write single dots between labels",
+    ),
+    (
+        "[[domain]]\nname = \"https://u:hunter2@h/\"",
+        "2:8: domain[0].name: \"https://u:***@h/\" is no name but a URL or an account; write the name alone, such as \"contoso.com\"",
+    ),
+    (
+        "[[domain]]\nname = \"münchen.example\"\n[[domain]]\nname = \"XN--mnchen-3ya.example.\"",
+        "4:8: domain[1].name: \"xn--mnchen-3ya.example\" stands already at k.toml:2:8; remove one of the two",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nkms = \"maybe\"",
+        "3:7: domain[0].kms: \"maybe\" is not known here; write \"required\" or \"optional\" or \"none\"",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nhosts = []",
+        "3:9: domain[0].hosts: no host; name the hosts, leave the key out, or write kms = \"none\"",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nhosts = [\"k\", \"K.:1688, 1, 2\"]",
+        "3:15: domain[0].hosts[1]: \"k:1688\" stands already at k.toml:3:10; remove one of the two",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nresolvers = []",
+        "3:13: domain[0].resolvers: no resolver; name one, or leave the key out for all",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nresolvers = [\"sytem\"]",
+        "3:14: domain[0].resolvers[0]: \"sytem\" is no resolver of this config; did you mean system?",
+    ),
+    (
+        "[[domain]]\nname = \"a\"\nresolvers = [\"system\", \"system\"]",
+        "3:24: domain[0].resolvers[1]: \"system\" stands already at k.toml:3:14; remove one of the two",
+    ),
+    (
+        "[[domain_list]]\nfile = \"no-such-file\"\n[[domain]]\nname = \"a\"",
+        "2:8: domain_list[0].file: cannot read \"no-such-file\": No such file or directory (os error 2); name a file that this user may read",
+    ),
+    (
+        "[[domain_list]]\n[[domain]]\nname = \"a\"",
+        "1:1: domain_list[0].file: missing; write file = \"domains.txt\"",
+    ),
+    // Hosts.
+    ("[[host]]\nprobe = false", "1:1: host[0].name: missing; write name = \"kms.contoso.com\""),
+    (
+        "[[host]]\nname = \"k\"\n[[host]]\nname = \"K\"",
+        "4:8: host[1].name: \"k\" stands already at k.toml:2:8; remove one of the two",
+    ),
+    // Exceptions.
+    (
+        "[[exception]]\nchecks = [\"redundancy-non\"]\nseverity = \"off\"\nreason = \"r\"",
+        "2:11: exception[0].checks[0]: \"redundancy-non\" is no check; did you mean redundancy-none?",
+    ),
+    (
+        "[[exception]]\nchecks = [\"record-stale\"]\nseverity = \"off\"\nreason = \"r\"",
+        "2:11: exception[0].checks[0]: \"record-stale\" is not in this version; remove it",
+    ),
+    (
+        "[[exception]]\nchecks = []\nseverity = \"off\"\nreason = \"r\"",
+        "2:10: exception[0].checks: no check; name one, such as \"redundancy-none\"",
+    ),
+    (
+        "[[exception]]\nchecks = [\"host-slow\"]\nseverity = \"critical\"\nreason = \"r\"",
+        "3:12: exception[0].severity: an exception makes a finding no worse; write \"off\" or \"info\" or \"warning\"",
+    ),
+    (
+        "[[exception]]\nchecks = [\"host-slow\"]\nreason = \"r\"",
+        "1:1: exception[0].severity: missing; write severity = \"off\"",
+    ),
+    (
+        "[[exception]]\nchecks = [\"host-slow\"]\nseverity = \"off\"",
+        "1:1: exception[0].reason: missing; write reason = \"labs have one host\"",
+    ),
+    (
+        "[[exception]]\nchecks = [\"host-slow\"]\nseverity = \"off\"\nreason = \" \"",
+        "4:10: exception[0].reason: empty; write why the finding is accepted",
+    ),
+    (
+        "[[exception]]\nchecks = [\"host-slow\"]\nseverity = \"off\"\nreason = \"r\"\ndomains = []",
+        "5:11: exception[0].domains: no domain; name some, or leave the key out for all",
+    ),
+    (
+        "[[exception]]\nchecks = [\"host-slow\"]\nseverity = \"off\"\nreason = \"r\"\nexpires = \"2027-06-30\"",
+        "5:11: exception[0].expires: wants a date without quotes and time, not a string; write expires = 2027-06-30",
+    ),
+    (
+        "[[exception]]\nchecks = [\"host-slow\"]\nseverity = \"off\"\nreason = \"r\"\nexpires = 2027-06-30T00:00:00Z",
+        "5:11: exception[0].expires: wants a date without quotes and time, not a datetime; write expires = 2027-06-30",
+    ),
+    // Syntax; what only follows from it is not told.
+    ("[dns]\nrate = 5\nrate = 6", "3:1: this key is set twice; remove one of the two"),
+    ("[[domain]]\nname = ", "2:8: a value is missing; write one, or remove the key"),
+    ("[[domain]]\nname = contoso.com", "2:8: this value is no TOML; write it in quotes"),
+    ("[audit]\ninterval = 1m", "2:12: this value is no TOML; write it in quotes"),
+    ("[[domain]\nname = \"a\"", "1:10: not TOML: unclosed array table; write `]`"),
+    (
+        "ü = \"ä\" x\n[[domain]]\nname = \"a\"",
+        "1:1: not TOML: invalid unquoted key; write letters, numbers, `-`, `_`",
+    ),
+];
+
+#[test]
+fn no_resolver_at_all_is_an_error_of_the_config() {
+    let text = "[[domain]]\nname = \"a\"\nresolvers = [\"hq\"]\n";
+    let errors = parse_with(text, "k.toml", no_system).expect_err("no resolver");
+    assert_eq!(
+        errors.to_string(),
+        "k.toml:1:1: resolver: the system has none; write [[resolver]] with name and servers"
+    );
+}
+
+#[test]
+fn all_errors_come_at_once() {
+    assert_eq!(refused(NONSENSE), NONSENSE_ERRORS.trim_end());
+    let errors = read(NONSENSE).expect_err("nonsense");
+    let first = errors.iter().next().expect("an error");
+    assert_eq!((&*first.place.file, first.place.line, first.place.column), ("k.toml", 1, 1));
+    assert_eq!((&*first.key, &*first.problem), ("vantage", "not in this version"));
+    assert_eq!(first.advice, "remove it");
+}
+
+const NONSENSE: &str = r#"vantage = "hq"
+intervall = "1m"
+include = ["[", 5]
+
+[audit]
+interval = 60
+
+[dns]
+timeout = "2 seconds"
+attempts = 0
+rate = "fast"
+
+[probe
+depth = "udp"
+
+[[resolver]]
+name = "hq"
+servers = ["10.0.0.53", "tls://10.0.0.56", "nonsense", "10.0.0.53:53"]
+source = "::"
+labels = { "ü ü" = "x", ok = 1 }
+
+[[resolver]]
+name = "hq"
+servers = []
+
+[[domain]]
+name = "münchen.example"
+hosts = ["kms, 1", "kms:0", "-kms", "kms", "KMS."]
+
+[[domain]]
+name = "xn--mnchen-3ya.example"
+resolvers = ["hk", "hq", "hq"]
+kms = required
+
+[[domain_list]]
+file = 5
+name = "x"
+
+[[exception]]
+checks = ["srv-mising", "record-aged", 7]
+severity = "critical"
+expires = 2027-06-30T00:00:00
+domains = ["[a"]
+
+[web]
+listen = 9688
+external_url = "http://admin:hunter2@h?token=x"
+tls_key = "/etc/key"
+"#;
+
+const NONSENSE_ERRORS: &str = r#"k.toml:1:1: vantage: not in this version; remove it
+k.toml:2:1: intervall: unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, exception, journal, web
+k.toml:3:12: include[0]: "[" is no glob: invalid range pattern; write a glob such as "conf.d/*.toml"
+k.toml:3:17: include[1]: wants a string, not an integer; write "conf.d/*.toml"
+k.toml:6:12: audit.interval: 60 has no unit; write "60s"
+k.toml:9:11: dns.timeout: "2 seconds" is no duration; write whole numbers with d, h, m, s or ms, such as "500ms", "30s" or "1h30m"
+k.toml:10:12: dns.attempts: 0 is out of range; write a number from 1 to 10
+k.toml:11:8: dns.rate: wants a whole number, not a string; write rate = 500
+k.toml:13:7: not TOML: unclosed table; write `]`
+k.toml:18:25: resolver[0].servers[1]: "tls://10.0.0.56": tls:// and https:// are not in this version; write "ADDRESS[:PORT]" for UDP or "tcp://ADDRESS[:PORT]"
+k.toml:18:44: resolver[0].servers[2]: "nonsense" is no server address; write an IP address such as "10.0.0.53", "10.0.0.54:5353", "[2001:db8::53]" or "tcp://10.0.0.55"
+k.toml:18:56: resolver[0].servers[3]: "10.0.0.53" stands already at k.toml:18:12; remove one of the two
+k.toml:19:10: resolver[0].source: "::" is the address of no single machine; write a unicast address such as "10.0.0.53"
+k.toml:20:20: resolver[0].labels."ü ü": "ü ü" is no label name; write letters, digits and underscores, a digit not first
+k.toml:20:30: resolver[0].labels.ok: wants a string, not an integer; write ok = "hq"
+k.toml:23:8: resolver[1].name: "hq" stands already at k.toml:17:8; remove one of the two
+k.toml:24:11: resolver[1].servers: no server; write servers = ["10.0.0.53"]
+k.toml:28:10: domain[0].hosts[0]: "kms, 1" has no priority and weight from 0 to 65535 after the host; write "host[:port]" or "host[:port], priority, weight", such as "kms.contoso.com:1688, 10, 75"
+k.toml:28:20: domain[0].hosts[1]: "kms:0" has no valid port; write a port from 1 to 65535, such as "kms.contoso.com:1688"
+k.toml:28:29: domain[0].hosts[2]: label "-kms" begins or ends with a hyphen; remove the hyphen
+k.toml:28:44: domain[0].hosts[4]: "kms:1688" stands already at k.toml:28:37; remove one of the two
+k.toml:31:8: domain[1].name: "xn--mnchen-3ya.example" stands already at k.toml:27:8; remove one of the two
+k.toml:32:26: domain[1].resolvers[2]: "hq" stands already at k.toml:32:20; remove one of the two
+k.toml:33:7: this value is no TOML; write it in quotes
+k.toml:36:8: domain_list[0].file: wants a string, not an integer; write file = "domains.txt"
+k.toml:37:1: domain_list[0].name: unknown key; write one of file, resolvers, kms, hosts, labels
+k.toml:40:11: exception[0].checks[0]: "srv-mising" is no check; did you mean srv-missing?
+k.toml:40:25: exception[0].checks[1]: "record-aged" is not in this version; remove it
+k.toml:40:40: exception[0].checks[2]: wants a string, not an integer; write "redundancy-none"
+k.toml:41:12: exception[0].severity: an exception makes a finding no worse; write "off" or "info" or "warning"
+k.toml:42:11: exception[0].expires: wants a date without quotes and time, not a datetime; write expires = 2027-06-30
+k.toml:43:12: exception[0].domains[0]: "[a" is no glob: unclosed character class; missing ']'; write one such as "*.lab.contoso.com"
+k.toml:46:10: web.listen: wants a string, not an integer; write listen = "127.0.0.1:9688"
+k.toml:47:16: web.external_url: "http://admin:***@h?***" is no http URL without query; write one such as "https://kmswatch.contoso.com"
+k.toml:48:1: web.tls_key: not in this version; remove it
+"#;
+
+#[test]
+fn what_is_legal_but_odd_warns() {
+    let text = "include = [\"no-such.d/*.toml\"]\n[[domain]]\nname = \"a\"\nkms = \"none\"\n\
+                hosts = [\"k\"]\n";
+    assert_eq!(
+        read(text).expect("a config").warnings,
+        [
+            "k.toml:1:12: include[0]: no file matches",
+            "k.toml:5:9: domain[0].hosts: hosts are listed, but kms = \"none\" expects none"
+        ]
+    );
+}
+
+/// A directory with these files; the errors or warnings of loading `k.toml`, without its path.
+fn load_files(files: &[(&str, &str)]) -> Result<Loaded, String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, text).expect("written");
+    }
+    let base = format!("{}/", directory.path().display());
+    let file = directory.path().join("k.toml");
+    load(&file).map_err(|errors| errors.to_string().replace(&base, ""))
+}
+
+const RESOLVER: &str = "[[resolver]]\nname = \"hq\"\nservers = [\"192.0.2.53\"]\n";
+
+#[test]
+fn tables_of_included_files_are_added() {
+    let main = format!("include = [\"conf.d/*.toml\", \"*.toml\"]\n[dns]\nrate = 7\n{RESOLVER}");
+    let loaded = load_files(&[
+        ("k.toml", &main),
+        ("conf.d/b.toml", "[[domain]]\nname = \"b\"\nresolvers = [\"dmz\"]\n[dns]\nattempts = 2\n"),
+        (
+            "conf.d/a.toml",
+            "\u{feff}[[domain]]\r\nname = \"a\"\r\n[[resolver]]\r\nname = \"dmz\"\r\nservers = [\"[::1]\"]\r\n",
+        ),
+        ("conf.d/.#a.toml", "nonsense"),
+    ]);
+    let plan = loaded.expect("a config").plan;
+    assert_eq!((plan.dns.rate, plan.dns.attempts), (7, 2));
+    let names: Vec<_> = plan.domains.iter().map(|domain| domain.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    let resolvers: Vec<_> = plan.resolvers.iter().map(|resolver| &*resolver.name).collect();
+    assert_eq!(resolvers, ["hq", "dmz"]);
+    assert!(Arc::ptr_eq(&plan.domains[1].resolvers[0], &plan.resolvers[1]));
+}
+
+#[test]
+fn included_files_are_told_apart() {
+    let main = format!(
+        "include = [\"d/*\"]\n[dns]\nrate = 7\n{RESOLVER}[[domain]]\nname = \"a\"\n[[domain_list]]\nfile = \"l\"\n"
+    );
+    let errors = load_files(&[
+        ("k.toml", &main),
+        ("l", "B\n\n\u{e4}..x # bad\n a   b # too\n"),
+        (
+            "d/1.toml",
+            "include = [\"x\"]\n[dns]\nrate = 8\n[[domain]]\nname = \"A.\"\n[[domain]]\nname = \"b\"\n",
+        ),
+        ("d/2.toml", "x = \n[[domain_list]]\nfile = \"m\"\n"),
+        ("d/m", "# nothing\n"),
+    ]);
+    let expected = r#"d/1.toml:1:11: include: an included file cannot include; write it in the file that is named on the command line
+d/1.toml:3:8: dns.rate: set already at k.toml:3:8; remove one of the two
+d/1.toml:5:8: domain[0].name: "a" stands already at k.toml:8:8; remove one of the two
+d/2.toml:1:5: a value is missing; write one, or remove the key
+l:3:1: domain_list[0]: "xn--4ca..x" has an empty label; write single dots between labels
+l:4:2: domain_list[0]: label "a   b" holds a character that names do not have; write letters, digits, hyphens or underscores"#;
+    assert_eq!(errors.unwrap_err(), expected);
+}
+
+#[test]
+fn lists_name_domains() {
+    let main = format!(
+        "{RESOLVER}[[domain_list]]\nfile = \"l\"\nkms = \"optional\"\nhosts = [\"k\"]\nlabels = {{ a = \"b\" }}\n\
+         [[domain]]\nname = \"own\"\n[[domain_list]]\nfile = \"sub/empty\"\n"
+    );
+    let loaded = load_files(&[
+        ("k.toml", &main),
+        ("l", "\u{feff}one # first\r\n\r\n# none\r\n  Own.  \r\nm\u{fc}nchen.example"),
+        ("sub/empty", "\n"),
+    ]);
+    let Loaded { plan, warnings } = loaded.expect("a config");
+    let shown = |domain: &crate::model::PlannedDomain| format!("{} {}", domain.name, domain.kms);
+    let domains: Vec<_> = plan.domains.iter().map(|domain| shown(domain)).collect();
+    assert_eq!(domains, ["one optional", "own required", "xn--mnchen-3ya.example optional"]);
+    let [one, _, munich] = &plan.domains[..] else { panic!("three") };
+    assert!(Arc::ptr_eq(&one.labels, &munich.labels));
+    assert!(Arc::ptr_eq(
+        one.hosts.as_ref().expect("listed"),
+        munich.hosts.as_ref().expect("listed")
+    ));
+    assert!(Arc::ptr_eq(&one.resolvers, &munich.resolvers));
+    assert!(
+        warnings[0].ends_with("k.toml:12:8: domain_list[1].file: the list names no domain"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_list_entry_stands_once() {
+    let main = format!("{RESOLVER}[[domain_list]]\nfile = \"l\"\n[[domain_list]]\nfile = \"m\"\n");
+    let errors = load_files(&[("k.toml", &main), ("l", "a\nA.\nb\n"), ("m", "  b\n")]);
+    let expected = r#"l:2:1: domain_list[0]: "a" stands already at l:1:1; remove one of the two
+m:1:3: domain_list[1]: "b" stands already at l:3:1; remove one of the two"#;
+    assert_eq!(errors.unwrap_err(), expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error() {
+    let errors = load(Path::new("no-such-file.toml")).expect_err("no file").to_string();
+    let expected = r#"no-such-file.toml:1:1: cannot read "no-such-file.toml": No such file or directory (os error 2); name a file that this user may read"#;
+    assert_eq!(errors, expected);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("k.toml");
+    fs::write(&file, b"[dns]\nrate = 5 # \xff\n").expect("written");
+    let errors = load(&file).expect_err("no UTF-8").to_string();
+    assert!(errors.ends_with("k.toml:2:12: this is no UTF-8; save it as UTF-8"), "{errors}");
+}
+
+#[test]
+fn the_load_of_a_plan_is_known_before_anything_is_sent() {
+    let plan = plan(
+        "[dns]\nrate = 1\n[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\", \"tcp://10.0.0.1\", \"10.0.0.2\"]\n\
+         [[resolver]]\nname = \"b\"\nservers = [\"10.0.0.2\"]\n[[resolver]]\nname = \"c\"\n\
+         servers = [\"10.0.0.2\"]\nsource = \"10.0.0.9\"\n\
+         [[domain]]\nname = \"x\"\nhosts = [\"k\", \"k:1689\", \"dmz\"]\n[[domain]]\nname = \"y\"\nresolvers = [\"a\"]\n\
+         [[host]]\nname = \"dmz\"\nprobe = false\n[audit]\ninterval = \"7s\"\n",
+    );
+    let report = load_report(&plan);
+    let servers: Vec<_> = report
+        .servers
+        .iter()
+        .map(|server| {
+            (server.address.to_string(), server.srv_lookups, (server.address_lookups * 3.0).round())
+        })
+        .collect();
+    // 10.0.0.2 over the default path is one key for a and b, and another for c, from its source.
+    // Two targets are four lookups for each resolver, shared by its servers.
+    assert_eq!(
+        servers,
+        [("10.0.0.1:53".to_owned(), 4.0, 8.0), ("10.0.0.2:53".to_owned(), 3.0, 28.0)]
+    );
+    assert_eq!(report.servers[0].true_interval, None);
+    let true_interval = report.servers[1].true_interval.expect("12.3 lookups in 7 s at 1 a second");
+    assert_eq!(true_interval.as_millis(), 12_585);
+    let hosts: Vec<_> = report
+        .hosts
+        .iter()
+        .map(|load| (load.host.to_string(), load.probes_per_minute.round(), load.paths))
+        .collect();
+    assert_eq!(
+        hosts,
+        [
+            ("dmz:1688".to_owned(), 0.0, 2),
+            ("k:1688".to_owned(), 17.0, 2),
+            ("k:1689".to_owned(), 17.0, 2)
+        ]
+    );
+    let expected = r#"queries, every 7s (at most 1 a second each):
+  10.0.0.1:53: 1.0 a second: 4 SRV, and about 3 A and AAAA of listed hosts
+  10.0.0.2:53: 1.8 a second: 3 SRV, and about 9 A and AAAA of listed hosts
+  and A and AAAA of every host that only DNS names: not known here
+probes of listed hosts, for each address that DNS gives them:
+  dmz:1688: 0.0 a minute over 2 paths
+  k:1688: 17.1 a minute over 2 paths
+  k:1689: 17.1 a minute over 2 paths
+warning: 10.0.0.2:53: 12 lookups do not fit into an interval of 7s at rate = 1: the true interval is 13s; raise rate or interval
+"#;
+    assert_eq!(report.to_string(), expected);
+}
+
+#[test]
+fn a_plan_without_config_has_the_defaults() {
+    let names = ["b", "a", "b"].map(|name| Name::parse(name).expect("a name"));
+    let resolver = resolver_of("cli", &[parse_server("10.0.0.1").expect("a server")]);
+    let made = plan_for(&names, KmsMode::Required, vec![resolver]);
+    let written = plan(
+        "[[resolver]]\nname = \"cli\"\nservers = [\"10.0.0.1\"]\n[[domain]]\nname = \"a\"\n[[domain]]\nname = \"b\"\n",
+    );
+    assert_same(&made, &written);
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    let plan = plan("[web]\nexternal_url = \"https://me:hunter2@h/\"\n[[domain]]\nname = \"a\"\n");
+    assert_eq!(plan.web.external_url, "https://me:hunter2@h");
+    assert!(show(&plan).contains("\nexternal_url = \"https://me:***@h\"\n"), "{}", show(&plan));
+}
+
+const SAMPLE: &str = include_str!("../../config/kmswatch.toml");
+
+#[test]
+fn the_sample_shows_the_defaults() {
+    let loaded = read(SAMPLE).expect("the sample loads");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(show(&loaded.plan), show(&plan("[[domain]]\nname = \"contoso.com\"\n")));
+}
+
+#[test]
+fn the_sample_has_every_key() {
+    let shown = show(&plan(EVERY_KEY));
+    let key = |line: &str| line.split([' ', '=', '.']).next().unwrap_or("").to_owned();
+    let examples: Vec<String> =
+        SAMPLE.lines().map(|line| key(line.trim_start_matches('#'))).collect();
+    let written = |line: &&str| !line.is_empty() && !examples.contains(&key(line));
+    assert_eq!(shown.lines().filter(written).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+#[test]
+fn ten_thousand_domains_are_read_at_once() {
+    let list: String = (0..10_000).map(|n| format!("d{n}.east.contoso.com\n")).collect();
+    let main = format!("{RESOLVER}[[domain_list]]\nfile = \"l\"\nhosts = [\"k\"]\n");
+    let loaded = load_files(&[("k.toml", &main), ("l", &list)]).expect("a config");
+    assert_eq!(loaded.plan.domains.len(), 10_000);
+    let first = &loaded.plan.domains[0];
+    assert!(loaded.plan.domains.iter().all(|domain| {
+        Arc::ptr_eq(&domain.resolvers, &first.resolvers)
+            && Arc::ptr_eq(&domain.labels, &first.labels)
+    }));
+}
+
+/// All of a plan but its compiled globs, which the patterns stand for, and its test-only port.
+fn assert_same(left: &Plan, right: &Plan) {
+    assert_eq!((left.interval, left.dns, left.probe), (right.interval, right.dns, right.probe));
+    assert_eq!(left.resolvers, right.resolvers);
+    assert_eq!(left.domains, right.domains);
+    assert_eq!(left.hosts, right.hosts);
+    assert_eq!(left.web, right.web);
+    let exceptions = |plan: &Plan| -> Vec<_> {
+        let parts = plan.exceptions.iter();
+        parts
+            .map(|one| {
+                (
+                    one.checks.clone(),
+                    one.patterns.clone(),
+                    one.severity,
+                    one.reason.clone(),
+                    one.expires,
+                )
+            })
+            .collect()
+    };
+    assert_eq!(exceptions(left), exceptions(right));
+}
+
+/// A line of a config of any values; most are legal.
+fn any_config() -> impl Strategy<Value = String> {
+    let text = "[a-zA-Z0-9 'ü#\\n\\\\\"\\]]{1,12}";
+    let quoted = |text: String| toml::Value::String(text).to_string();
+    let labels = prop::collection::btree_map("[a-z_]{1,6}", text, 0..3).prop_map(move |labels| {
+        let labels: Vec<_> =
+            labels.into_iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
+        format!("labels = {{ {} }}\n", labels.join(", "))
+    });
+    let settings = (1_000_u64..10_000_000, 1_u32..11, 1_u32..100_000, any::<bool>(), 0_u16..).prop_map(
+        |(interval, attempts, rate, control, port)| {
+            format!(
+                "[audit]\ninterval = \"{interval}ms\"\n[dns]\nattempts = {attempts}\nrate = {rate}\n\
+                 [probe]\ncontrol = {control}\n[web]\nlisten = \"[::1]:{port}\"\n"
+            )
+        },
+    );
+    let resolver =
+        (prop::collection::btree_set((1_u8..255, 1_u16.., any::<bool>()), 1..4), labels.clone());
+    let resolvers = prop::collection::vec(resolver, 1..4).prop_map(|resolvers| {
+        let one = |(at, (servers, labels)): (
+            usize,
+            (std::collections::BTreeSet<(u8, u16, bool)>, String),
+        )| {
+            let server = |(host, port, tcp): &(u8, u16, bool)| {
+                format!("\"{}10.0.0.{host}:{port}\"", if *tcp { "tcp://" } else { "" })
+            };
+            let servers: Vec<_> = servers.iter().map(server).collect();
+            format!("[[resolver]]\nname = \"r {at}\"\nservers = [{}]\n{labels}", servers.join(", "))
+        };
+        resolvers.into_iter().enumerate().map(one).collect::<String>()
+    });
+    let hosts = prop::collection::btree_map(
+        "[a-zü]{1,9}",
+        (1_u16.., prop::option::of((0_u16.., 0_u16..))),
+        1..4,
+    );
+    let domains = prop::collection::btree_map("[a-zü]{1,8}(\\.[a-z]{1,5}){0,2}", (hosts, labels, 0..4_usize), 1..5)
+        .prop_map(move |domains| {
+            let one = |(name, (hosts, labels, kms)): (String, (std::collections::BTreeMap<String, (u16, Option<(u16, u16)>)>, String, usize))| {
+                let host = |(name, (port, weights)): (&String, &(u16, Option<(u16, u16)>))| {
+                    let weights = weights.map_or(String::new(), |(p, w)| format!(", {p}, {w}"));
+                    format!("\"{name}:{port}{weights}\"")
+                };
+                let hosts: Vec<_> = hosts.iter().map(host).collect();
+                let kms = ["required", "optional", "none", "required"][kms];
+                let hosts = hosts.join(", ");
+                format!("[[domain]]\nname = \"{name}\"\nkms = \"{kms}\"\nresolvers = [\"r 0\"]\nhosts = [{hosts}]\n{labels}")
+            };
+            domains.into_iter().map(one).collect::<String>()
+        });
+    let rest = (text, any::<bool>(), 1_u8..29, 1_u8..13).prop_map(move |(reason, probe, day, month)| {
+        let reason = quoted(format!("r{reason}"));
+        format!(
+            "[[host]]\nname = \"h\"\nprobe = {probe}\nreason = {reason}\n[[exception]]\nchecks = [\"host-slow\"]\n\
+             domains = [\"*.Ü.a\", \"*\"]\nseverity = \"warning\"\nreason = {reason}\nexpires = 2027-{month:02}-{day:02}\n"
+        )
+    });
+    (settings, resolvers, domains, rest).prop_map(|(a, b, c, d)| [a, b, c, d].concat())
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_reads_as_the_same_plan(text in any_config()) {
+        let Ok(Loaded { plan: written, .. }) = read(&text) else {
+            // Two names may be one in DNS.
+            return Err(TestCaseError::reject("not legal"));
+        };
+        let shown = show(&written);
+        assert_same(&plan(&shown), &written);
+        prop_assert_eq!(show(&plan(&shown)), shown);
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,60}|[\\[\\]{}=\"'\\n a-e.#,]{0,60}") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn no_damage_to_a_config_panics(
+        cuts in prop::collection::vec((0..EVERY_KEY.len(), 0..12_usize, "\\PC{0,3}|[\\[\\]{}=\"'\\n.#,0-9]{0,3}"), 1..6)
+    ) {
+        let mut text = EVERY_KEY.to_owned();
+        for (at, length, instead) in cuts {
+            let start = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let end = (start + length).min(text.len());
+            let end = (end..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+            text.replace_range(start..end, &instead);
+        }
+        match read(&text) {
+            Ok(loaded) => assert_same(&plan(&show(&loaded.plan)), &loaded.plan),
+            Err(errors) => prop_assert!(errors.to_string().lines().all(|line| line.contains("; "))),
+        }
+    }
+}
