@@ -244,6 +244,7 @@ fn failed(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use hickory_proto::rr::RecordType;
     use tokio::net::TcpStream;
@@ -331,7 +332,14 @@ mod tests {
         assert!(west.remove(&format!("{KMS_W1}:{}, 10, 75", lab.port_of(KMS_W1))));
         assert_eq!((published(&lab, EAST), published(&lab, WEST)), (east.clone(), west.clone()));
         assert!(!is_refused(lab.port_of(KMS_W1)).await);
-        let _open = TcpStream::connect(lab.host(KMS_E1).expect("it lives").address()).await;
+        let host = lab.host(KMS_E1).expect("it lives");
+        let _lingers = TcpStream::connect(host.address()).await.expect("it listens");
+        let accepted = async {
+            while host.connections() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), accepted).await.expect("accepted within 5 s");
         lab.kill_host().await.expect("its port is held");
         lab.kill_host().await.expect("it cannot die twice");
         assert!(is_refused(lab.port_of(KMS_E1)).await);

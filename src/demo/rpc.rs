@@ -245,6 +245,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_other_pdu_is_taken_for_a_bind_whatever_it_carries() {
+        let listener = listener(Behaviour::AcceptsAny).await;
+        for kind in (0..=20).filter(|kind| *kind != BIND) {
+            let mut pdu = BIND_OF_TWO;
+            pdu[2] = kind;
+            let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");
+            stream.write_all(&pdu).await.expect("loopback");
+            assert_eq!(rest_of(&mut stream).await, b"", "type {kind}");
+        }
+        let each_once = (0..=20).filter(|kind| *kind != BIND).map(|kind| (kind, 1)).collect();
+        assert_eq!(listener.pdus(), each_once);
+    }
+
+    #[tokio::test]
     async fn what_is_no_rpc_ends_the_connection_unanswered() {
         let listener = listener(Behaviour::AcceptsAny).await;
         let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");

@@ -40,13 +40,14 @@ where
     Handle: FnMut(TcpStream, SocketAddr) -> Work,
     Work: Future<Output = io::Result<()>> + Send + 'static,
 {
+    let listener = Listening(listener);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         // The semaphore is never closed.
         let Ok(place) = places.clone().acquire_owned().await else { return };
         reap(&mut connections);
-        let Ok((stream, peer)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.0.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -59,6 +60,17 @@ where
     }
 }
 
+/// Stops listening when dropped, even where a process that is just being started still holds a copy
+/// of the socket: until it execs, closing ours would leave the port open.
+struct Listening(TcpListener);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // It fails on a socket that does not listen; then there is nothing to stop.
+        let _ = socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Both);
+    }
+}
+
 /// Forgets the tasks that have ended.
 pub(super) fn reap(tasks: &mut JoinSet<()>) {
     while tasks.try_join_next().is_some() {}
@@ -67,4 +79,27 @@ pub(super) fn reap(tasks: &mut JoinSet<()>) {
 /// Waits for the peer no longer than [`IDLE_TIMEOUT`].
 pub(super) async fn unless_idle<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(IDLE_TIMEOUT, work).await.map_err(io::Error::from)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::ANY_PORT;
+
+    #[tokio::test]
+    async fn a_copy_of_the_socket_does_not_keep_the_port_open() {
+        let listener = std::net::TcpListener::bind(ANY_PORT).expect("a free port");
+        let _copy = listener.try_clone().expect("a second descriptor");
+        listener.set_nonblocking(true).expect("a socket");
+        let address = listener.local_addr().expect("bound");
+        let mut tasks = JoinSet::new();
+        let listener = TcpListener::from_std(listener).expect("a runtime");
+        tasks.spawn(accept_all(listener, |_, _| std::future::ready(Ok(()))));
+        let service = Service::new(tasks);
+        TcpStream::connect(address).await.expect("it listens");
+        service.close().await;
+        let refused = TcpStream::connect(address).await;
+        assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
+        assert!(TcpListener::bind(address).await.is_ok());
+    }
 }

@@ -367,6 +367,17 @@ mod tests {
     }
 
     #[test]
+    fn the_root_can_be_served() {
+        let zones = Zones::new();
+        zones.add_zone(".");
+        zones.insert("kms.test", Data::A(HOST));
+        assert_eq!(told(&zones, "kms.test", RecordType::A), "Records [A] .");
+        assert_eq!(told(&zones, "test", RecordType::A), "NoData [] .");
+        assert_eq!(told(&zones, ".", RecordType::A), "NoData [] .");
+        assert_eq!(told(&zones, "fabrikam", RecordType::A), "NxDomain [] .");
+    }
+
+    #[test]
     fn targets_that_no_config_would_take_are_served() {
         assert!(name(".").is_root());
         assert!(name("").is_root());
