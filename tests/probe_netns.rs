@@ -5,7 +5,7 @@
 mod netns;
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use netns::{Network, Node};
@@ -213,10 +213,7 @@ fn each_thing_in_the_way_has_its_outcome_and_its_sender() {
         network.firewall(1688, row.firewall);
         // Nobody answers where a timeout is expected; elsewhere there is time to.
         let timeout = if row.outcome == "timeout" { "500" } else { "8000" };
-        let mut probe = network.command(Node::Client, &program);
-        let output = probe.args([row.target, "--tcp", "--timeout-ms", timeout]).output();
-        let output = output.expect("ip runs").stdout;
-        let seen: Value = serde_json::from_slice(&output).expect("a line of JSON");
+        let seen = probe(&network, &program, &[row.target, "--tcp", "--timeout-ms", timeout]);
         let expected = json!([row.outcome, row.rejected_by, row.detail]);
         assert_eq!(
             json!([seen["outcome"], seen["rejected_by"], seen["detail"]]),
@@ -229,6 +226,19 @@ fn each_thing_in_the_way_has_its_outcome_and_its_sender() {
 }
 
 #[test]
+fn a_longer_name_is_not_the_interface_that_the_kernel_would_make_of_it() {
+    let program = probe_program();
+    let network = Network::build();
+    network.ip(Node::Client, "link add fifteen-letters type veth peer name other0");
+    let from = |interface| probe(&network, &program, &[V4, "--interface", interface]);
+    assert_eq!(from("fifteen-letters")["detail"], "this machine has no route to it");
+    assert_eq!(
+        from("fifteen-letters-and-more")["detail"],
+        "the interface fifteen-letters-and-more is not on this machine"
+    );
+}
+
+#[test]
 fn a_network_leaves_nothing_behind() {
     let names = {
         let network = Network::build();
@@ -237,6 +247,12 @@ fn a_network_leaves_nothing_behind() {
     let listed = Command::new("ip").args(["netns", "list"]).output().expect("ip runs").stdout;
     let listed = String::from_utf8(listed).expect("names");
     assert!(names.iter().all(|name| !listed.contains(name.as_str())), "{listed}");
+}
+
+/// What the example prints inside the client.
+fn probe(network: &Network, program: &Path, arguments: &[&str]) -> Value {
+    let output = network.command(Node::Client, program).args(arguments).output().expect("ip runs");
+    serde_json::from_slice(&output.stdout).expect("a line of JSON")
 }
 
 /// Takes connections on port 1688 of the server, of both families; killed when dropped.

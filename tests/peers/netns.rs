@@ -67,7 +67,7 @@ impl Network {
         network
     }
 
-    /// Joins a node to the router by a link of its own: the subnets 10.88.N.0/24 and fd88:N::/64.
+    /// Joins a node to the router by a link of its own: the subnets `10.88.N.0/24` and `fd88:N::/64`.
     fn join(&self, node: Node, subnet: u8) {
         let name = self.name(node);
         self.ip(
