@@ -132,7 +132,8 @@ fn judge(errno: Errno) -> (ProbeOutcome, Option<&'static str>) {
     use ProbeOutcome::{ClosedEarly, Prohibited, Refused, Reset, Timeout, Unreachable};
     match errno {
         Errno::ECONNREFUSED => (Refused, None),
-        Errno::ECONNRESET => (Reset, None),
+        // A connection that is gone as soon as it stood.
+        Errno::ECONNRESET | Errno::ENOTCONN => (Reset, None),
         Errno::EPIPE => (ClosedEarly, None),
         Errno::ETIMEDOUT => (Timeout, None),
         Errno::EACCES => {
@@ -175,6 +176,7 @@ mod tests {
         for (errno, expected) in [
             (Errno::ECONNREFUSED, ProbeOutcome::Refused),
             (Errno::ECONNRESET, ProbeOutcome::Reset),
+            (Errno::ENOTCONN, ProbeOutcome::Reset),
             (Errno::EPIPE, ProbeOutcome::ClosedEarly),
             (Errno::ETIMEDOUT, ProbeOutcome::Timeout),
             (Errno::EACCES, ProbeOutcome::Prohibited),

@@ -231,3 +231,33 @@ impl Drop for Place {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_deadline_means_depends_on_how_far_the_probe_came() {
+        let outcome = |course: &Course| course.at_deadline().outcome;
+        let mut course = Course::default();
+        assert_eq!(outcome(&course), ProbeOutcome::Timeout);
+        course.shortage = Some(nix::errno::Errno::EMFILE.into());
+        let unknown = course.at_deadline();
+        assert_eq!(unknown.outcome.reachability(), crate::model::Reachability::Unknown);
+        assert!(unknown.detail.is_some_and(|detail| detail.contains("Too many open files")));
+        course = Course { connect: Some(Duration::ZERO), ..Course::default() };
+        assert_eq!(course.at_deadline(), Probe::bare(ProbeOutcome::Silent));
+        course.received = 24;
+        assert_eq!(
+            course.at_deadline().detail.as_deref(),
+            Some("no more than 24 bytes of a reply")
+        );
+    }
+
+    #[test]
+    fn first_bytes_are_printable_and_never_cut_within_an_escape() {
+        assert_eq!(shown(b"SSH-2.0\r\n\""), "SSH-2.0\\r\\n\\\"");
+        assert_eq!(shown(&[b'A'; 41]), "A".repeat(40));
+        assert_eq!(shown(&[&[b'A'; 39][..], &[0]].concat()), "A".repeat(39));
+    }
+}
