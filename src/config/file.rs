@@ -63,7 +63,9 @@ impl Source {
     pub(super) fn parse<'a>(&'a self, log: &Log) -> Part<'a> {
         let legible = self.legible.get_or_init(|| {
             let (legible, broken) = syntax::recover(&self.text);
-            broken.into_iter().for_each(|broken| self.refuse_broken(broken, log));
+            for one in broken {
+                self.refuse_broken(one, log);
+            }
             legible.into_owned()
         });
         let (table, errors) = DeTable::parse_recoverable(legible);

@@ -23,6 +23,14 @@ pub(super) struct Broken {
 pub(super) fn recover(text: &str) -> (Cow<'_, str>, Vec<Broken>) {
     let mut legible = Cow::Borrowed(text);
     let mut broken = Vec::new();
+    if let Some(offset) = too_deep(text) {
+        let advice = "write the bracket that ends each";
+        broken.push(Broken {
+            offset,
+            refusal: Refusal::new("brackets are nested too deeply", advice),
+        });
+        legible = Cow::Owned(blank(text, &(line_around(text, offset).start..text.len())));
+    }
     for _ in 0..(MOST_READ / text.len().max(1)).clamp(1, MOST_ROUNDS) {
         let (_, errors) = DeTable::parse_recoverable(&legible);
         let structural = errors.iter().filter(|error| swallows(error.message()));
@@ -44,8 +52,50 @@ pub(super) fn told(text: &str, error: &Error) -> Broken {
 }
 
 /// Nonsense of any size is read in bounded time: so many bytes at most, so many times at most.
-const MOST_READ: usize = 32 << 20;
-const MOST_ROUNDS: usize = 64;
+const MOST_READ: usize = 16 << 20;
+const MOST_ROUNDS: usize = 32;
+
+/// Nothing in a config is nested so deeply. The parser has a limit of its own, 80, but stray closing
+/// brackets before raise it, up to where its stack ends.
+const DEEPEST: usize = 32;
+
+/// Where brackets outside of strings and comments are nested too deeply.
+fn too_deep(text: &str) -> Option<usize> {
+    let mut depth: usize = 0;
+    let mut at = 0;
+    while let Some(rest) = text.as_bytes().get(at..).filter(|rest| !rest.is_empty()) {
+        match rest[0] {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'#' => at += rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()),
+            b'"' | b'\'' => at += string_length(rest) - 1,
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The length of the string that begins here; a string of one line ends with it at the latest.
+fn string_length(rest: &[u8]) -> usize {
+    let quote = rest[0];
+    let is_long = rest.starts_with(&[quote; 3]);
+    let mut at = if is_long { 3 } else { 1 };
+    while at < rest.len() {
+        match rest[at] {
+            b'\\' if quote == b'"' => at += 1,
+            b'\n' if !is_long => return at,
+            byte if byte == quote && !is_long => return at + 1,
+            byte if byte == quote && rest[at..].starts_with(&[quote; 3]) => return at + 3,
+            _ => {}
+        }
+        at += 1;
+    }
+    rest.len()
+}
 
 fn offset_of(error: &Error) -> usize {
     error.span().map_or(0, |span| span.start)
@@ -209,6 +259,16 @@ mod tests {
         let (left, _) = recovered("[a]\nx = [\"b\"\ny = [\"c\"\nz = 1\n[b]\n");
         assert_eq!(left, "[a]|z = 1|[b]");
         assert_eq!(recovered("a = [\n1,\n2\n]\n").1, Vec::<usize>::new());
+    }
+
+    #[test]
+    fn no_nesting_overflows_the_stack() {
+        let deep = format!("a = 1\n{}x = {}", "x = ]\n".repeat(50_000), "[".repeat(50_000));
+        let (legible, broken) = recover(&deep);
+        assert_eq!(legible.lines().next(), Some("a = 1"));
+        assert_eq!(broken[0].offset, deep.find("[[").expect("brackets") + DEEPEST);
+        let harmless = "x = '[' # [\ny = \"\\\"[\" # [\nz = \"\"\"[\n[\"\"\"\n".repeat(100);
+        assert_eq!(too_deep(&harmless), None);
     }
 
     proptest! {
