@@ -9,7 +9,9 @@ use clap::ValueEnum;
 
 use crate::config;
 use crate::daemon::Once;
-use crate::model::{KmsMode, Labels, Name, Plan, PlannedDomain, Resolver, Server, Severity, Snapshot};
+use crate::model::{
+    KmsMode, Labels, Name, Plan, PlannedDomain, Resolver, Server, Severity, Snapshot,
+};
 use crate::report::{self, Style};
 
 use super::output::{self, Color, ProgressLine};
@@ -44,7 +46,11 @@ enum FailOn {
     Critical,
 }
 
-pub(super) fn check(arguments: &Arguments, color: Color, verbose: bool) -> Result<ExitCode, Problem> {
+pub(super) fn check(
+    arguments: &Arguments,
+    color: Color,
+    verbose: bool,
+) -> Result<ExitCode, Problem> {
     let asked = plan(arguments)?;
     let snapshot = observe(asked)?;
     let text = match arguments.format {
@@ -116,7 +122,8 @@ fn ask_others(plan: &mut Plan, resolver: Arc<Resolver>) {
     let resolvers: Arc<[Arc<Resolver>]> = Arc::new([resolver.clone()]);
     let asking = |domain: &Arc<PlannedDomain>| {
         let domain = &**domain;
-        let (name, hosts, labels) = (domain.name.clone(), domain.hosts.clone(), domain.labels.clone());
+        let (name, hosts, labels) =
+            (domain.name.clone(), domain.hosts.clone(), domain.labels.clone());
         Arc::new(PlannedDomain::new(name, resolvers.clone(), domain.kms, hosts, labels))
     };
     plan.domains = plan.domains.iter().map(asking).collect();

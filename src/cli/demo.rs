@@ -17,7 +17,8 @@ pub(super) struct Arguments {
 
 pub(super) fn demo(arguments: &Arguments) -> Result<ExitCode, Problem> {
     let options = Options { listen: arguments.listen, ..Options::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     // The lab has threads of its own: it must not make the daemon look busy.
     let runtime = runtime.map_err(|error| format!("cannot start the lab: {error}"))?;
     let lab = runtime.block_on(Lab::start()).map_err(|error| error.to_string())?;

@@ -28,7 +28,8 @@ pub fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|problem| {
         // Where stderr is closed, nobody can be told.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{problem}\n").as_bytes());
+        let _ =
+            std::io::Write::write_all(&mut std::io::stderr(), format!("{problem}\n").as_bytes());
         ExitCode::from(CANNOT_AUDIT)
     })
 }

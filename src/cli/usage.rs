@@ -6,8 +6,20 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Commands, flags and formats of the contract that this version does not have.
 const NOT_BUILT: [&str; 14] = [
-    "preflight", "explain", "journal", "init", "ack", "unack", "completions", "man", "--shard", "junit",
-    "nagios", "html", "markdown", "prometheus",
+    "preflight",
+    "explain",
+    "journal",
+    "init",
+    "ack",
+    "unack",
+    "completions",
+    "man",
+    "--shard",
+    "junit",
+    "nagios",
+    "html",
+    "markdown",
+    "prometheus",
 ];
 
 /// Prints help or what is wrong, and how to do it; the exit code to end with.
@@ -17,14 +29,17 @@ pub(super) fn explain(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match not_built(error) {
-        Some(what) => eprintln!("error: {what} is not in this version; `kmswatch --help` lists what is"),
+        Some(what) => {
+            eprintln!("error: {what} is not in this version; `kmswatch --help` lists what is");
+        }
         None => drop(error.print()),
     }
     ExitCode::from(super::CANNOT_AUDIT)
 }
 
 fn not_built(error: &clap::Error) -> Option<String> {
-    let kinds = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue];
+    let kinds =
+        [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue];
     kinds.into_iter().find_map(|kind| match error.get(kind) {
         Some(ContextValue::String(text)) => {
             let bare = text.split('=').next().unwrap_or(text);

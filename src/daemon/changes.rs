@@ -12,9 +12,15 @@ pub(super) fn log(before: Option<&Snapshot>, after: &Snapshot) {
     for finding in active(after).filter(|finding| !earlier.contains(&finding.id)) {
         let (check, subject) = (finding.check.as_str(), finding.subject.to_string());
         match finding.severity {
-            Severity::Critical => tracing::error!(check, subject, id = %finding.id, "{}", finding.message),
-            Severity::Warning => tracing::warn!(check, subject, id = %finding.id, "{}", finding.message),
-            Severity::Info => tracing::debug!(check, subject, id = %finding.id, "{}", finding.message),
+            Severity::Critical => {
+                tracing::error!(check, subject, id = %finding.id, "{}", finding.message);
+            }
+            Severity::Warning => {
+                tracing::warn!(check, subject, id = %finding.id, "{}", finding.message);
+            }
+            Severity::Info => {
+                tracing::debug!(check, subject, id = %finding.id, "{}", finding.message);
+            }
         }
     }
     let gone = before.into_iter().flat_map(active).filter(|finding| !later.contains(&finding.id));

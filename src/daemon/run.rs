@@ -64,13 +64,15 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
     let ended = loop {
         tokio::select! {
             biased;
-            () = signals.end() => break Ok(()),
-            () = signals.reload() => { let _ = daemon.reload().await; }
+            told = signals.next() => match told {
+                Told::End => break Ok(()),
+                Told::Reload => drop(daemon.reload().await),
+            },
             Some(request) = daemon.requests.recv() => {
                 let outcome = daemon.reload().await;
                 let _ = request.reply.send(outcome);
             }
-            served = &mut server => break served.unwrap_or_else(|error| Err(io::Error::other(error))),
+            result = &mut server => break result.unwrap_or_else(|error| Err(io::Error::other(error))),
             () = daemon.observer.step(&daemon.lines, daemon.next_audit) => daemon.audit_if_due(),
         }
     };
@@ -205,16 +207,19 @@ impl Signals {
     }
 }
 
-impl Signals {
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// What a signal asks for.
+enum Told {
+    End,
+    Reload,
+}
 
-    async fn reload(&mut self) {
-        self.hangup.recv().await;
+impl Signals {
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.hangup.recv() => Told::Reload,
+        }
     }
 }
 

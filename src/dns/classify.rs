@@ -130,7 +130,8 @@ struct Header {
 impl Header {
     fn read(message: &[u8]) -> Result<Self, Broken> {
         let mut decoder = BinDecoder::new(message);
-        let mut field = || decoder.read_u16().map(|field| field.unverified(/* any is legal */));
+        let mut field =
+            || decoder.read_u16().map(hickory_proto::serialize::binary::Restrict::unverified);
         field()?;
         let header = Self {
             bits: field()?,
