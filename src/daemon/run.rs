@@ -66,10 +66,10 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
             biased;
             told = signals.next() => match told {
                 Told::End => break Ok(()),
-                Told::Reload => drop(daemon.reload().await),
+                Told::Reload => drop(daemon.reload()),
             },
             Some(request) = daemon.requests.recv() => {
-                let outcome = daemon.reload().await;
+                let outcome = daemon.reload();
                 let _ = request.reply.send(outcome);
             }
             result = &mut server => break result.unwrap_or_else(|error| Err(io::Error::other(error))),
@@ -148,7 +148,7 @@ impl Daemon {
     }
 
     /// Reads the config again and takes it over; a bad one changes nothing.
-    async fn reload(&mut self) -> Result<String, String> {
+    fn reload(&mut self) -> Result<String, String> {
         notify(&[NotifyState::Reloading]);
         // Reading files may take a while, and nothing else of the daemon may wait for it long.
         let outcome = tokio::task::block_in_place(|| (self.read)());

@@ -1,0 +1,175 @@
+//! `kmswatch check` of 10,000 domains that share 200 hosts, against the lookups alone: CPU of whole
+//! processes, and memory. One run of both; the median of five counts.
+//!
+//! Exits with 1 where a bound of the design is broken.
+
+#[path = "../tests/peers/dns.rs"]
+mod peers;
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use kmswatch::clock::Clock;
+use kmswatch::demo::{Behaviour, RpcListener};
+use kmswatch::dns::Engine;
+use kmswatch::model::plan::DnsSettings;
+use kmswatch::model::{LookupKey, Name, Path as NetworkPath, RecordKind, Server, Transport, Upstream};
+use kmswatch::stats::Stats;
+use nix::sys::resource::{UsageWho, getrusage};
+use tokio::sync::mpsc;
+
+const DOMAINS: usize = 10_000;
+const HOSTS: usize = 200;
+const HOSTS_OF_A_DOMAIN: usize = 2;
+const RUNS: usize = 5;
+const MOST_CPU: f64 = 2.0;
+const MOST_KIB: i64 = 80 * 1024;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let [address] = &arguments[..] {
+        look_up_alone(address.parse().expect("an address"));
+        return ExitCode::SUCCESS;
+    }
+    compare()
+}
+
+fn compare() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let listeners = runtime.block_on(listen());
+    let port = listeners[0].address().port();
+    let server = peers::knot(&[peers::Zone { name: "bench.test", records: &records(port) }]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = write_config(folder.path(), server.address());
+    let program = std::env::current_exe().expect("this program");
+    let alone = median("lookups alone", || {
+        Command::new(&program).arg(server.address().to_string()).status().is_ok_and(|status| status.success())
+    });
+    let probed = listeners.iter().map(RpcListener::connections).sum::<u64>();
+    let check = median("kmswatch check", || check(&config));
+    let probes = listeners.iter().map(RpcListener::connections).sum::<u64>() - probed;
+    let ratio = check.cpu / alone.cpu;
+    println!("ratio: CPU {ratio:.2} (at most {MOST_CPU}); {} KiB resident (at most {MOST_KIB})", check.resident);
+    println!("probes: {probes} of {HOSTS} endpoints in {RUNS} runs");
+    let holds = ratio <= MOST_CPU && check.resident <= MOST_KIB && probes == (HOSTS * RUNS) as u64;
+    println!("{}", if holds { "all bounds hold" } else { "A BOUND IS BROKEN" });
+    ExitCode::from(u8::from(!holds))
+}
+
+/// All is well there: exit code 0.
+fn check(config: &Path) -> bool {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kmswatch"));
+    command.args(["check", "--format", "json", "-c"]).arg(config).stdout(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+async fn listen() -> Vec<RpcListener> {
+    let mut listeners: Vec<RpcListener> = Vec::new();
+    for host in 0..HOSTS {
+        let port = listeners.first().map_or(0, |first| first.address().port());
+        let address = SocketAddr::from((address(host), port));
+        listeners.push(RpcListener::start(Behaviour::Kms, address).await.expect("a free port"));
+    }
+    listeners
+}
+
+fn address(host: usize) -> Ipv4Addr {
+    let [_, _, high, low] = u32::try_from(host + 1).expect("a small number").to_be_bytes();
+    Ipv4Addr::new(127, 2, high, low)
+}
+
+fn records(port: u16) -> String {
+    let mut records = String::new();
+    for domain in 0..DOMAINS {
+        for host in hosts(domain) {
+            writeln!(records, "_vlmcs._tcp.d{domain} SRV 0 0 {port} k{host}").expect("a string grows");
+        }
+    }
+    for host in 0..HOSTS {
+        writeln!(records, "k{host} A {}", address(host)).expect("a string grows");
+    }
+    records
+}
+
+fn hosts(domain: usize) -> impl Iterator<Item = usize> {
+    (0..HOSTS_OF_A_DOMAIN).map(move |host| (domain + host * 7) % HOSTS)
+}
+
+fn write_config(folder: &Path, server: SocketAddr) -> std::path::PathBuf {
+    let domains: String = (0..DOMAINS).fold(String::new(), |mut text, domain| {
+        let _ = writeln!(text, "d{domain}.bench.test");
+        text
+    });
+    std::fs::write(folder.join("domains.txt"), domains).expect("written");
+    let text = format!(
+        "[dns]\nrate = 100000\n[[resolver]]\nname = \"knot\"\nservers = [\"{server}\"]\n[[domain_list]]\nfile = \"domains.txt\"\n"
+    );
+    let file = folder.join("kmswatch.toml");
+    std::fs::write(&file, text).expect("written");
+    file
+}
+
+/// The same names, asked by the engine with nothing around it.
+fn look_up_alone(address: SocketAddr) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let server = Server { transport: Transport::Udp, address };
+        let upstream = Arc::new(Upstream { server, path: NetworkPath::default() });
+        let settings = DnsSettings { rate: 100_000, ..DnsSettings::default() };
+        let (sender, mut observations) = mpsc::channel(64);
+        let mut engine = Engine::new(settings, Clock::start(), Stats::new(), sender);
+        engine.apply(settings, std::slice::from_ref(&upstream));
+        let key = |name: String, kind| {
+            LookupKey { upstream: upstream.clone(), name: Name::parse(&name).expect("a name"), kind }
+        };
+        let services = (0..DOMAINS).map(|domain| key(format!("_vlmcs._tcp.d{domain}.bench.test"), RecordKind::Srv));
+        let both = [RecordKind::A, RecordKind::Aaaa];
+        let addresses = (0..HOSTS).flat_map(|host| both.map(|kind| (host, kind)));
+        let addresses = addresses.map(|(host, kind)| key(format!("k{host}.bench.test"), kind));
+        let mut keys: Vec<LookupKey> = services.chain(addresses).collect();
+        let mut open = keys.len();
+        while open > 0 {
+            let batch = keys.split_off(keys.len().saturating_sub(1024));
+            keys.extend(engine.submit(&upstream, batch));
+            open -= observations.recv().await.expect("the engine lives").len();
+        }
+    });
+}
+
+/// What a child process took.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// Seconds, user and system.
+    cpu: f64,
+    wall: f64,
+    /// KiB; of the greatest child so far.
+    resident: i64,
+}
+
+fn median(name: &str, run: impl Fn() -> bool) -> Cost {
+    let mut costs: Vec<Cost> = (0..RUNS).map(|_| cost(name, &run)).collect();
+    costs.sort_by(|one, other| one.cpu.total_cmp(&other.cpu));
+    let middle = costs[RUNS / 2];
+    println!("{name:15} CPU {:.3} s, wall {:.3} s", middle.cpu, middle.wall);
+    middle
+}
+
+fn cost(name: &str, run: &impl Fn() -> bool) -> Cost {
+    let (before, started) = (children(), Instant::now());
+    assert!(run(), "{name} fails");
+    let after = children();
+    Cost { cpu: after.0 - before.0, wall: started.elapsed().as_secs_f64(), resident: after.1 }
+}
+
+/// Seconds of CPU time of all children that ended, and the KiB of the greatest.
+fn children() -> (f64, i64) {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("Linux has it");
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    (seconds(usage.user_time()) + seconds(usage.system_time()), usage.max_rss())
+}
