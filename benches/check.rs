@@ -17,7 +17,10 @@ use kmswatch::clock::Clock;
 use kmswatch::demo::{Behaviour, RpcListener};
 use kmswatch::dns::Engine;
 use kmswatch::model::plan::DnsSettings;
-use kmswatch::model::{LookupKey, Name, Path as NetworkPath, RecordKind, Server, Transport, Upstream};
+use kmswatch::model::srv::KMS_PORT;
+use kmswatch::model::{
+    LookupKey, Name, Path as NetworkPath, RecordKind, Server, Transport, Upstream,
+};
 use kmswatch::stats::Stats;
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::sync::mpsc;
@@ -40,22 +43,28 @@ fn main() -> ExitCode {
 }
 
 fn compare() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let listeners = runtime.block_on(listen());
-    let port = listeners[0].address().port();
-    let server = peers::knot(&[peers::Zone { name: "bench.test", records: &records(port) }]);
+    let server = peers::knot(&[peers::Zone { name: "bench.test", records: &records() }]);
     let folder = tempfile::tempdir().expect("a folder");
     let config = write_config(folder.path(), server.address());
     let program = std::env::current_exe().expect("this program");
     let alone = median("lookups alone", || {
-        Command::new(&program).arg(server.address().to_string()).status().is_ok_and(|status| status.success())
+        Command::new(&program)
+            .arg(server.address().to_string())
+            .status()
+            .is_ok_and(|status| status.success())
     });
     let probed = listeners.iter().map(RpcListener::connections).sum::<u64>();
     let check = median("kmswatch check", || check(&config));
     let probes = listeners.iter().map(RpcListener::connections).sum::<u64>() - probed;
     let ratio = check.cpu / alone.cpu;
-    println!("ratio: CPU {ratio:.2} (at most {MOST_CPU}); {} KiB resident (at most {MOST_KIB})", check.resident);
+    println!(
+        "ratio: CPU {ratio:.2} (at most {MOST_CPU}); {} KiB resident (at most {MOST_KIB})",
+        check.resident
+    );
     println!("probes: {probes} of {HOSTS} endpoints in {RUNS} runs");
     let holds = ratio <= MOST_CPU && check.resident <= MOST_KIB && probes == (HOSTS * RUNS) as u64;
     println!("{}", if holds { "all bounds hold" } else { "A BOUND IS BROKEN" });
@@ -65,15 +74,14 @@ fn compare() -> ExitCode {
 /// All is well there: exit code 0.
 fn check(config: &Path) -> bool {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kmswatch"));
-    command.args(["check", "--format", "json", "-c"]).arg(config).stdout(Stdio::null());
+    command.args(["check", "-c"]).arg(config).stdout(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 async fn listen() -> Vec<RpcListener> {
     let mut listeners: Vec<RpcListener> = Vec::new();
     for host in 0..HOSTS {
-        let port = listeners.first().map_or(0, |first| first.address().port());
-        let address = SocketAddr::from((address(host), port));
+        let address = SocketAddr::from((address(host), KMS_PORT));
         listeners.push(RpcListener::start(Behaviour::Kms, address).await.expect("a free port"));
     }
     listeners
@@ -84,11 +92,12 @@ fn address(host: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 2, high, low)
 }
 
-fn records(port: u16) -> String {
+fn records() -> String {
     let mut records = String::new();
     for domain in 0..DOMAINS {
         for host in hosts(domain) {
-            writeln!(records, "_vlmcs._tcp.d{domain} SRV 0 0 {port} k{host}").expect("a string grows");
+            writeln!(records, "_vlmcs._tcp.d{domain} SRV 0 0 {KMS_PORT} k{host}")
+                .expect("a string grows");
         }
     }
     for host in 0..HOSTS {
@@ -117,7 +126,8 @@ fn write_config(folder: &Path, server: SocketAddr) -> std::path::PathBuf {
 
 /// The same names, asked by the engine with nothing around it.
 fn look_up_alone(address: SocketAddr) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let server = Server { transport: Transport::Udp, address };
         let upstream = Arc::new(Upstream { server, path: NetworkPath::default() });
@@ -125,10 +135,13 @@ fn look_up_alone(address: SocketAddr) {
         let (sender, mut observations) = mpsc::channel(64);
         let mut engine = Engine::new(settings, Clock::start(), Stats::new(), sender);
         engine.apply(settings, std::slice::from_ref(&upstream));
-        let key = |name: String, kind| {
-            LookupKey { upstream: upstream.clone(), name: Name::parse(&name).expect("a name"), kind }
+        let key = |name: String, kind| LookupKey {
+            upstream: upstream.clone(),
+            name: Name::parse(&name).expect("a name"),
+            kind,
         };
-        let services = (0..DOMAINS).map(|domain| key(format!("_vlmcs._tcp.d{domain}.bench.test"), RecordKind::Srv));
+        let services = (0..DOMAINS)
+            .map(|domain| key(format!("_vlmcs._tcp.d{domain}.bench.test"), RecordKind::Srv));
         let both = [RecordKind::A, RecordKind::Aaaa];
         let addresses = (0..HOSTS).flat_map(|host| both.map(|kind| (host, kind)));
         let addresses = addresses.map(|(host, kind)| key(format!("k{host}.bench.test"), kind));
@@ -170,6 +183,7 @@ fn cost(name: &str, run: &impl Fn() -> bool) -> Cost {
 /// Seconds of CPU time of all children that ended, and the KiB of the greatest.
 fn children() -> (f64, i64) {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("Linux has it");
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    let seconds =
+        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     (seconds(usage.user_time()) + seconds(usage.system_time()), usage.max_rss())
 }

@@ -62,7 +62,9 @@ pub(super) fn check(
         }
     };
     output::write(&text, arguments.output.as_deref())?;
-    Ok(exit_code(&snapshot, arguments.fail_on))
+    let code = exit_code(&snapshot, arguments.fail_on);
+    std::mem::forget(snapshot);
+    Ok(code)
 }
 
 /// What is asked for.
@@ -159,13 +161,21 @@ fn observe(asked: Asked) -> Result<Snapshot, Problem> {
     let mut line = ProgressLine::new();
     let once = runtime.block_on(Once::observe(plan.clone(), |progress| line.draw(progress)));
     line.clear();
-    let snapshot = once.audit(plan.clone());
+    let snapshot = audit(&once, &plan, asked.is_search_list);
+    // The process is about to end: to free all that it knows piece by piece would be a waste.
+    std::mem::forget(once);
+    Ok(snapshot)
+}
+
+/// A search list is no trouble if one of its domains leads to a host.
+fn audit(once: &Once, plan: &Plan, is_search_list: bool) -> Snapshot {
+    let snapshot = once.audit(plan);
     let found = snapshot.domains.iter().any(|entry| !entry.view.records.is_empty());
-    if !asked.is_search_list || found {
-        return Ok(snapshot);
+    if !is_search_list || found {
+        return snapshot;
     }
     // None of the suffixes leads to a host: then their absence is the finding.
-    let mut required = (*plan).clone();
+    let mut required = plan.clone();
     for domain in &mut required.domains {
         let known = &**domain;
         *domain = Arc::new(PlannedDomain::new(
@@ -176,7 +186,7 @@ fn observe(asked: Asked) -> Result<Snapshot, Problem> {
             Labels::default(),
         ));
     }
-    Ok(once.audit(Arc::new(required)))
+    once.audit(&required)
 }
 
 fn exit_code(snapshot: &Snapshot, fail_on: FailOn) -> ExitCode {

@@ -10,6 +10,7 @@ use super::domains;
 use super::errors::{Kind, Log, Place};
 use super::exceptions;
 use super::file::{Item, Keys, Section};
+use super::load::load_report;
 use super::refusal::{Refusal, no_url, shown};
 use super::server::{check_unicast, resolver_over, server};
 use super::system::ReadSystem;
@@ -32,7 +33,7 @@ pub fn plan_for(domains: &[Name], kms: KmsMode, resolvers: Vec<Arc<Resolver>>) -
 pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> Plan {
     let resolvers = resolvers(root, log, read_system);
     journal(root);
-    Plan {
+    let mut plan = Plan {
         interval: interval(root),
         dns: dns(root),
         probe: probe(root),
@@ -42,7 +43,10 @@ pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> P
         exceptions: exceptions::read(root),
         web: web(root),
         ..Plan::empty()
-    }
+    };
+    let rounds = load_report(&plan).servers.into_iter().filter_map(|server| server.true_interval);
+    plan.true_interval = rounds.max().unwrap_or_default();
+    plan
 }
 
 /// The labels of a table.

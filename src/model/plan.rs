@@ -15,6 +15,8 @@ use super::{Check, Host, Labels, LookupKey, Name, Path, RecordKind, Upstream};
 pub struct Plan {
     /// Every key is observed once per interval.
     pub interval: Duration,
+    /// How long a round really takes at least, where `rate` cannot fit it into the interval.
+    pub true_interval: Duration,
     /// How servers are asked.
     pub dns: DnsSettings,
     /// How endpoints are probed.
@@ -39,6 +41,7 @@ impl Plan {
     pub fn empty() -> Self {
         Self {
             interval: Duration::from_mins(1),
+            true_interval: Duration::ZERO,
             dns: DnsSettings::default(),
             probe: ProbeSettings::default(),
             resolvers: Vec::new(),
@@ -50,9 +53,9 @@ impl Plan {
         }
     }
 
-    /// What is older than this is unknown: 3 intervals.
+    /// What is older than this is unknown: 3 intervals, as long as they really are.
     pub fn stale_after(&self) -> Duration {
-        self.interval * 3
+        self.interval.max(self.true_interval) * 3
     }
 
     /// Whether a host's endpoints are probed from here at all.
