@@ -351,7 +351,7 @@ impl Asker {
         }
         let Self { orders, staged, outbox, udp, link, alarm, .. } = self;
         let event = tokio::select! {
-            () = poll_fn(|context| udp.poll_readable(context)) => None,
+            () = udp.readable() => None,
             () = poll_fn(|context| udp.poll_writable(context)), if pumped == Pumped::Full => None,
             key = orders.queue.recv(), if wants_keys => {
                 *staged = key;

@@ -18,3 +18,8 @@ pub mod udp;
 pub mod wire;
 
 pub use engine::Engine;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

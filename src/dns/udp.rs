@@ -1,11 +1,13 @@
 //! The UDP sockets of one server over one path: many queries in flight on each.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
@@ -35,6 +37,17 @@ struct Line {
     /// Which question each id stands for; the peer is the socket's.
     ids: HashMap<u16, Slot>,
     born: Instant,
+}
+
+impl Line {
+    /// What the kernel has to say since it was last asked; costs nothing where it has not.
+    fn error(&self) -> Option<io::Error> {
+        let take = || match self.io.take_error()? {
+            Some(error) => Ok(error),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        self.io.try_io(Interest::ERROR, take).ok()
+    }
 }
 
 /// What a socket had for us.
@@ -119,7 +132,11 @@ impl Udp {
         for line in &self.lines {
             match line.io.try_recv(buffer) {
                 Ok(length) => return Some(Received::Datagram(line.id, length)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Some(error) = line.error() {
+                        return Some(Received::Failed(line.id, error));
+                    }
+                }
                 Err(error) => return Some(Received::Failed(line.id, error)),
             }
         }
@@ -143,20 +160,32 @@ impl Udp {
         }
     }
 
-    /// Ready when any socket has something to read.
-    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll(|io| io.poll_recv_ready(context).map(drop))
+    /// Until any socket has something to read, or the kernel something to say about it; a closed port
+    /// makes a socket not readable, but failed.
+    pub async fn readable(&self) {
+        let any = Interest::READABLE | Interest::ERROR;
+        let mut waits: Vec<_> =
+            self.lines.iter().map(|line| Box::pin(line.io.ready(any))).collect();
+        poll_fn(|context| {
+            let polled = waits.iter_mut().map(|wait| wait.as_mut().poll(context).is_ready());
+            // Every one is asked, so that each knows whom to wake.
+            if polled.fold(false, |any, ready| any | ready) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Ready when any socket takes a datagram.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll(|io| io.poll_send_ready(context).map(drop))
-    }
-
-    /// Asks every socket, so that each knows whom to wake.
-    fn poll(&self, mut ask: impl FnMut(&UdpSocket) -> Poll<()>) -> Poll<()> {
-        let ready = self.lines.iter().filter(|line| ask(&line.io).is_ready()).count();
-        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+        let is_ready = |line: &Line| line.io.poll_send_ready(context).is_ready();
+        if self.lines.iter().map(is_ready).fold(false, |any, ready| any | ready) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn line(&self, id: LineId) -> Option<&Line> {
