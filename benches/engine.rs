@@ -27,8 +27,8 @@ use kmswatch::stats::Stats;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-const SRV: usize = 10_000;
-const A: usize = 20_000;
+const SRV: u32 = 10_000;
+const A: u32 = 20_000;
 const RUNS: usize = 5;
 const CONCURRENCIES: [&str; 3] = ["32", "64", "128"];
 const MOST_CPU: f64 = 0.25;
@@ -51,7 +51,7 @@ fn compare() -> ExitCode {
         writeln!(records, "_vlmcs._tcp.d{index} SRV 0 0 1688 k{index}").expect("a string grows");
     }
     for index in 0..A {
-        let [_, _, high, low] = u32::try_from(index).expect("a small number").to_be_bytes();
+        let [_, _, high, low] = index.to_be_bytes();
         writeln!(records, "k{index} A 127.1.{high}.{low}").expect("a string grows");
     }
     let server = peers::knot(&[peers::Zone { name: "bench.test", records: &records }]);
@@ -91,7 +91,7 @@ fn median(side: &str, address: SocketAddr) -> Cost {
     let wall = runs[RUNS / 2].wall;
     runs.sort_by(|one, other| one.cpu.total_cmp(&other.cpu));
     let cpu = runs[RUNS / 2].cpu;
-    let each = cpu * 1e6 / (SRV + A) as f64;
+    let each = cpu * 1e6 / f64::from(SRV + A);
     let name = if side == "ours" { "kmswatch".into() } else { format!("hickory-resolver x{side}") };
     println!(
         "{name:22} CPU {cpu:.3} s ({each:.1} µs a lookup), wall {wall:.3} s, above idle {above_idle} KiB, lost {lost}"
@@ -159,7 +159,7 @@ async fn ask_ours(address: SocketAddr) -> Measured {
             good += usize::from(answer.outcome == LookupOutcome::Records);
         }
     }
-    (SRV + A - good, idle, cpu, started)
+    ((SRV + A) as usize - good, idle, cpu, started)
 }
 
 async fn ask_hickory(address: SocketAddr, concurrency: usize) -> Measured {
@@ -198,7 +198,7 @@ async fn ask_hickory(address: SocketAddr, concurrency: usize) -> Measured {
     for task in tasks {
         task.await.expect("it ends");
     }
-    (SRV + A - good.load(Ordering::Relaxed), idle, cpu, started)
+    ((SRV + A) as usize - good.load(Ordering::Relaxed), idle, cpu, started)
 }
 
 fn names() -> impl Iterator<Item = (String, RecordKind)> {
@@ -223,5 +223,6 @@ fn cpu_seconds() -> f64 {
         let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
         text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0)
     };
-    threads.flatten().map(|thread| spent(thread.path())).sum::<u64>() as f64 / 1e9
+    let nanoseconds = threads.flatten().map(|thread| spent(thread.path())).sum();
+    Duration::from_nanos(nanoseconds).as_secs_f64()
 }

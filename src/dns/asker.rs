@@ -104,7 +104,7 @@ impl Asker {
             trips: RoundTrips::default(),
             window: Window::default(),
             under_way: 0,
-            edns: Edns::new(),
+            edns: Edns::new(rand::random()),
             buffer: vec![0; LONGEST_MESSAGE],
             alarm: Box::pin(sleep_until(Instant::now() + FAR)),
             orders,
@@ -199,7 +199,7 @@ impl Asker {
     /// Whether another lookup may be taken up.
     fn may_admit(&mut self) -> bool {
         self.window.has_room(self.under_way)
-            && self.flights.len() < MOST_FLIGHTS
+            && self.flights.count() < MOST_FLIGHTS
             && self.outbox.len() < MOST_FLIGHTS
     }
 
@@ -386,8 +386,8 @@ impl Asker {
             Event::Message(message) => {
                 let Some(link) = &mut self.link else { return };
                 link.heard = Some(now);
-                let line = link.id;
-                self.on_message(line, &message, now);
+                let from = link.id;
+                self.on_message(from, &message, now);
             }
             Event::Closed(outcome, why) => self.on_link_closed(outcome, &why),
         }
@@ -402,10 +402,10 @@ impl Asker {
     }
 
     /// The flight that an id stands for on a socket or connection.
-    pub(super) fn slot_of(&self, line: LineId, id: u16) -> Option<Slot> {
+    pub(super) fn slot_of(&self, from: LineId, id: u16) -> Option<Slot> {
         match &self.link {
-            Some(link) if link.id == line => link.slot(id),
-            _ => self.udp.slot(line, id),
+            Some(link) if link.id == from => link.slot(id),
+            _ => self.udp.slot(from, id),
         }
     }
 

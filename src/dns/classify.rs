@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Name as WireName;
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError, Restrict};
 
 use super::wire::{COOKIE, HEADER, IN, OPT, Question, type_code};
 use crate::model::observation::{MAX_ADDRESSES, MAX_RECORDS};
@@ -130,7 +130,7 @@ struct Header {
 impl Header {
     fn read(message: &[u8]) -> Result<Self, Broken> {
         let mut decoder = BinDecoder::new(message);
-        let mut field = || decoder.read_u16().map(|field| field.unverified(/* any is legal */));
+        let mut field = || decoder.read_u16().map(Restrict::unverified /* any is legal */);
         field()?;
         let header = Self {
             bits: field()?,
@@ -383,14 +383,14 @@ impl<'a> Entry<'a> {
     }
 
     fn service(&self, message: &BinDecoder<'_>) -> Result<Record, Broken> {
-        let Some(([a, b, c, d, e, f], _)) = self.data.split_first_chunk() else {
+        let Some((numbers, _)) = self.data.split_first_chunk::<6>() else {
             return Err("an SRV record is too short".into());
         };
-        let number = |high: &u8, low: &u8| u16::from_be_bytes([*high, *low]);
+        let number = |at: usize| u16::from_be_bytes([numbers[at], numbers[at + 1]]);
         Ok(Record {
-            priority: number(a, b),
-            weight: number(c, d),
-            port: number(e, f),
+            priority: number(0),
+            weight: number(2),
+            port: number(4),
             target: self.name_after(6, message)?,
             // RFC 2181 section 8: with the highest bit set it counts as zero.
             ttl: if self.ttl > i32::MAX as u32 { 0 } else { self.ttl },
@@ -425,7 +425,8 @@ fn outcome_of(rcode: u16) -> LookupOutcome {
 }
 
 fn rcode_text(rcode: u16) -> String {
-    let code = ResponseCode::from((rcode >> 4) as u8, (rcode & 0xf) as u8);
+    let [high, low] = (rcode << 4).to_be_bytes();
+    let code = ResponseCode::from(high, low >> 4);
     format!("RCODE {rcode}: {}", code.to_str())
 }
 

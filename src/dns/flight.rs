@@ -107,7 +107,7 @@ struct Place {
 
 impl Flights {
     /// How many are under way.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
@@ -152,7 +152,7 @@ impl Flights {
         place.timer = place.timer.wrapping_add(1);
         let timer = place.timer;
         self.timers.push(Reverse((at, slot.index, timer)));
-        if self.timers.len() > 2 * self.len() + 256 {
+        if self.timers.len() > 2 * self.count() + 256 {
             let places = &self.places;
             self.timers.retain(|Reverse((_, index, timer))| {
                 places[*index as usize].is_used && places[*index as usize].timer == *timer

@@ -254,11 +254,10 @@ impl Asker {
 fn demanded(flight: &Flight, query: Transmission, reply: &Reply) -> Option<Demand> {
     match (reply.rcode, &reply.verdict) {
         (BADCOOKIE, _) if !flight.form.new_cookie => Some(Demand::WithNewCookie),
-        (BADCOOKIE, _) if !query.tcp => Some(Demand::OverTcp),
         (FORMERR | NOTIMP | BADVERS, _) if query.edns && !flight.form.plain => {
             Some(Demand::WithoutEdns)
         }
-        (_, Verdict::Truncated(_)) if !query.tcp => Some(Demand::OverTcp),
+        (BADCOOKIE, _) | (_, Verdict::Truncated(_)) if !query.tcp => Some(Demand::OverTcp),
         _ => None,
     }
 }

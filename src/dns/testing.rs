@@ -312,8 +312,9 @@ pub async fn answer_of(
 ) -> (Answer, Vec<Vec<u8>>) {
     let (address, seen) = udp_peer(answer).await;
     let upstream = upstream(Transport::Udp, address);
-    let answer =
-        Lab::new(QUICK, &[upstream.clone()]).lookup(&upstream, OWNER, RecordKind::Srv).await;
+    let answer = Lab::new(QUICK, std::slice::from_ref(&upstream))
+        .lookup(&upstream, OWNER, RecordKind::Srv)
+        .await;
     let seen = seen.lock().expect("unpoisoned").iter().map(|(.., query)| query.clone()).collect();
     (answer, seen)
 }

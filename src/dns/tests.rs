@@ -12,7 +12,7 @@ use super::Engine;
 use super::testing::*;
 use crate::clock::Clock;
 use crate::model::plan::DnsSettings;
-use crate::model::{LookupOutcome, RecordKind, Transport};
+use crate::model::{LookupOutcome, Name, RecordKind, Transport};
 use crate::stats::Stats;
 
 #[tokio::test]
@@ -55,7 +55,9 @@ async fn a_silent_server_is_asked_as_often_as_the_attempts_say_and_no_longer_tha
 async fn a_retransmission_has_another_id_and_port() {
     let (address, seen) = udp_peer(|_| Vec::new()).await;
     let upstream = upstream(Transport::Udp, address);
-    Lab::new(QUICK, &[upstream.clone()]).lookup(&upstream, OWNER, RecordKind::Srv).await;
+    Lab::new(QUICK, std::slice::from_ref(&upstream))
+        .lookup(&upstream, OWNER, RecordKind::Srv)
+        .await;
     let seen = seen.lock().expect("unpoisoned");
     assert_ne!(seen[0].1, seen[1].1, "ports");
     let ids: HashSet<&[u8]> = seen.iter().map(|(.., query)| &query[..2]).collect();
@@ -66,7 +68,7 @@ async fn a_retransmission_has_another_id_and_port() {
 async fn an_answer_to_the_first_of_several_transmissions_is_accepted() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let upstream = upstream(Transport::Udp, socket.local_addr().expect("its address"));
-    let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+    let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
     lab.engine.submit(&upstream, vec![key(&upstream, OWNER, RecordKind::Srv)]);
     let (mut first, mut second) = ([0; 512], [0; 512]);
     let (length, from) = socket.recv_from(&mut first).await.expect("a query");
@@ -109,7 +111,7 @@ async fn another_peer_cannot_answer() {
     let evil = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let upstream = upstream(Transport::Udp, socket.local_addr().expect("its address"));
-    let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+    let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
     lab.engine.submit(&upstream, vec![key(&upstream, OWNER, RecordKind::Srv)]);
     let mut query = [0; 512];
     let (length, from) = socket.recv_from(&mut query).await.expect("a query");
@@ -162,7 +164,7 @@ async fn a_closed_port_is_unreachable_soon() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let upstream = upstream(Transport::Udp, socket.local_addr().expect("its address"));
     drop(socket);
-    let mut lab = Lab::new(DnsSettings::default(), &[upstream.clone()]);
+    let mut lab = Lab::new(DnsSettings::default(), std::slice::from_ref(&upstream));
     let started = Instant::now();
     let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
     assert_eq!(answer.outcome, LookupOutcome::Unreachable);
@@ -179,7 +181,7 @@ async fn a_path_that_does_not_exist_is_unreachable_and_says_why() {
         (over(address, Some([192, 0, 2, 1].into()), None), "source 192.0.2.1"),
         (over(address, None, Some("nosuch0")), "interface nosuch0"),
     ] {
-        let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+        let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
         let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
         assert_eq!(answer.outcome, LookupOutcome::Unreachable);
         assert!(answer.detail.as_deref().is_some_and(|detail| detail.contains(why)), "{answer:?}");
@@ -191,7 +193,7 @@ async fn a_path_that_does_not_exist_is_unreachable_and_says_why() {
 async fn queries_leave_from_the_source() {
     let (address, seen) = udp_peer(|query| vec![Message::to(query).soa().bytes()]).await;
     let upstream = over(address, Some([127, 0, 0, 2].into()), Some("lo"));
-    let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+    let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
     let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
     assert_eq!(answer.outcome, LookupOutcome::Nodata);
     let seen = seen.lock().expect("unpoisoned");
@@ -209,7 +211,7 @@ async fn one_silent_name_delays_no_other() {
     .await;
     let upstream = upstream(Transport::Udp, address);
     let settings = DnsSettings { timeout: Duration::from_secs(2), attempts: 2, ..QUICK };
-    let mut lab = Lab::new(settings, &[upstream.clone()]);
+    let mut lab = Lab::new(settings, std::slice::from_ref(&upstream));
     // More silent ones than the window at first: they must leave it.
     let mut keys: Vec<_> =
         (0..100).map(|n| key(&upstream, &format!("silent{n}.test"), RecordKind::A)).collect();
@@ -250,7 +252,7 @@ async fn the_rate_holds_at_the_peer_at_start_with_retries_and_across_reloads() {
     for _ in 0..60 {
         lab.next().await;
     }
-    lab.engine.apply(settings, &[two.clone()]);
+    lab.engine.apply(settings, std::slice::from_ref(&two));
     lab.engine.apply(settings, &[one.clone(), two.clone()]);
     ask(&lab.engine, &one, 200);
     for _ in 0..150 {
@@ -278,7 +280,7 @@ async fn a_server_without_edns_is_asked_without_and_remembered() {
     })
     .await;
     let upstream = upstream(Transport::Udp, address);
-    let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+    let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
     for _ in 0..2 {
         let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
         assert_eq!(answer.outcome, LookupOutcome::Nodata);
@@ -295,7 +297,7 @@ async fn a_server_that_drops_edns_is_asked_without_after_two_rescues() {
     })
     .await;
     let upstream = upstream(Transport::Udp, address);
-    let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+    let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
     for _ in 0..3 {
         let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
         assert_eq!(answer.outcome, LookupOutcome::Nodata);
@@ -319,7 +321,7 @@ async fn cookies_are_sent_back_and_a_wrong_one_is_ignored() {
     })
     .await;
     let upstream = upstream(Transport::Udp, address);
-    let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+    let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
     let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
     assert_eq!(answer.records[0].target.as_str(), "good.test");
     let seen = seen.lock().expect("unpoisoned");
@@ -339,7 +341,7 @@ async fn a_server_that_never_likes_a_cookie_is_asked_over_tcp() {
     )
     .await;
     let upstream = upstream(Transport::Udp, address);
-    let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+    let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
     let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
     assert_eq!(answer.outcome, LookupOutcome::Nodata);
     assert_eq!(udp.lock().expect("unpoisoned").len(), 2);
@@ -363,8 +365,10 @@ async fn truncated_answers_are_asked_for_over_one_tcp_connection() {
     )
     .await;
     let upstream = upstream(Transport::Udp, address);
-    let mut lab =
-        Lab::new(DnsSettings { timeout: Duration::from_secs(2), ..QUICK }, &[upstream.clone()]);
+    let mut lab = Lab::new(
+        DnsSettings { timeout: Duration::from_secs(2), ..QUICK },
+        std::slice::from_ref(&upstream),
+    );
     let keys = (0..3).map(|n| key(&upstream, &format!("_vlmcs._tcp.d{n}.test"), RecordKind::Srv));
     lab.engine.submit(&upstream, keys.collect());
     for _ in 0..3 {
@@ -399,8 +403,10 @@ async fn tcp_is_opened_again_when_it_closes() {
     })
     .await;
     let upstream = upstream(Transport::Tcp, address);
-    let mut lab =
-        Lab::new(DnsSettings { timeout: Duration::from_secs(1), ..QUICK }, &[upstream.clone()]);
+    let mut lab = Lab::new(
+        DnsSettings { timeout: Duration::from_secs(1), ..QUICK },
+        std::slice::from_ref(&upstream),
+    );
     let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
     assert_eq!(answer.outcome, LookupOutcome::Nodata);
     assert!(!answer.flags.tc);
@@ -423,7 +429,7 @@ async fn tcp_that_brings_no_dns_has_an_outcome() {
                 stream.try_write(bytes).expect("written");
             }
         });
-        let mut lab = Lab::new(QUICK, &[upstream.clone()]);
+        let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
         let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;
         assert_eq!(answer.outcome, outcome, "{bytes:?}: {answer:?}");
     }
@@ -443,7 +449,7 @@ async fn an_alias_is_followed_within_the_answer_and_beyond() {
     })
     .await;
     assert_eq!(told(&answer), (LookupOutcome::Records, 2));
-    let aliases: Vec<&str> = answer.0.aliases.iter().map(|name| name.as_str()).collect();
+    let aliases: Vec<&str> = answer.0.aliases.iter().map(Name::as_str).collect();
     assert_eq!(aliases, ["one.test", "two.test"]);
 }
 
@@ -498,7 +504,7 @@ async fn full_queues_stop_the_submitter_and_a_slow_receiver_stops_the_engine() {
     let upstream = upstream(Transport::Udp, address);
     let (sender, mut observations) = mpsc::channel(1);
     let mut engine = Engine::new(QUICK, Clock::start(), Stats::new(), sender);
-    engine.apply(QUICK, &[upstream.clone()]);
+    engine.apply(QUICK, std::slice::from_ref(&upstream));
     let mut keys: Vec<_> =
         (0..30_000).map(|n| key(&upstream, &format!("k{n}.test"), RecordKind::A)).collect();
     let mut answered = 0;

@@ -194,7 +194,7 @@ impl Udp {
 }
 
 /// A random id that stands for nothing yet. Flights are bounded far below 65,536, so there is one.
-pub fn free_id(ids: &HashMap<u16, Slot>) -> u16 {
+pub(super) fn free_id(ids: &HashMap<u16, Slot>) -> u16 {
     loop {
         let id = rand::random();
         if !ids.contains_key(&id) {
