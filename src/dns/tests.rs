@@ -180,6 +180,8 @@ async fn a_path_that_does_not_exist_is_unreachable_and_says_why() {
     for (upstream, why) in [
         (over(address, Some([192, 0, 2, 1].into()), None), "source 192.0.2.1"),
         (over(address, None, Some("nosuch0")), "interface nosuch0"),
+        // Refused by the kernel without SO_BROADCAST: nothing leaves.
+        (over(([255, 255, 255, 255], 53).into(), None, None), "255.255.255.255:53"),
     ] {
         let mut lab = Lab::new(QUICK, std::slice::from_ref(&upstream));
         let answer = lab.lookup(&upstream, OWNER, RecordKind::Srv).await;

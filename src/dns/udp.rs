@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
@@ -40,6 +41,15 @@ struct Line {
 }
 
 impl Line {
+    /// Without asking tokio first, which knows of a new socket only after a turn of its loop; it is
+    /// told where the kernel's buffer is full, so that waiting for it works.
+    fn send(&self, query: &[u8]) -> io::Result<usize> {
+        match SockRef::from(&self.io).send(query) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.try_send(query),
+            sent => sent,
+        }
+    }
+
     /// What the kernel has to say since it was last asked; costs nothing where it has not.
     fn error(&self) -> Option<io::Error> {
         let take = || match self.io.take_error()? {
@@ -98,7 +108,7 @@ impl Udp {
         let id = free_id(&line.ids);
         query.clear();
         write(id, query);
-        match line.io.try_send(query) {
+        match line.send(query) {
             Ok(_) => {
                 line.ids.insert(id, slot);
                 Ok((line.id, id))
@@ -200,5 +210,36 @@ pub(super) fn free_id(ids: &HashMap<u16, Slot>) -> u16 {
         if !ids.contains_key(&id) {
             return id;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flight::Flights;
+    use super::super::testing::{key, upstream};
+    use super::*;
+    use crate::model::{RecordKind, Transport};
+
+    #[tokio::test]
+    async fn sockets_are_replaced_each_minute_and_kept_while_something_waits_on_them() {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let upstream = upstream(Transport::Udp, peer.local_addr().expect("its address"));
+        let (mut udp, now) = (Udp::new(upstream.clone()), Instant::now());
+        let slot = Flights::default().insert(key(&upstream, "kms.test", RecordKind::A), 3, now);
+        let send = |udp: &mut Udp, at| {
+            udp.send(slot, None, at, |_, into| into.push(1)).expect("the peer listens")
+        };
+        let first = send(&mut udp, now);
+        let second = send(&mut udp, now + LIFE / 2);
+        assert_ne!(first.0, second.0, "they take turns");
+        udp.forget(second.0, second.1);
+        let third = send(&mut udp, now + LIFE);
+        assert!(third.0 != first.0 && third.0 != second.0);
+        assert_eq!(udp.slot(first.0, first.1), Some(slot));
+        assert!(udp.line(second.0).is_none(), "nothing waits there");
+        udp.forget(first.0, first.1);
+        send(&mut udp, now + LIFE * 2);
+        assert!(udp.line(first.0).is_none());
+        assert!(udp.lines.len() <= LINES + 1);
     }
 }
