@@ -331,7 +331,7 @@ impl Asker {
     fn drop_dead_link(&mut self, unanswered: Option<Transmission>) {
         let (Some(query), Some(link)) = (unanswered, &self.link) else { return };
         if link.id == query.line && link.heard.is_none_or(|heard| heard < query.sent) {
-            self.on_link_closed((LookupOutcome::Timeout, "TCP gave no answer".into()));
+            self.on_link_closed(&(LookupOutcome::Timeout, "TCP gave no answer".into()));
         }
     }
 
@@ -395,7 +395,7 @@ impl Asker {
                 let from = link.id;
                 self.on_message(from, &message, now);
             }
-            Event::Closed(outcome, why) => self.on_link_closed((outcome, why)),
+            Event::Closed(outcome, why) => self.on_link_closed(&(outcome, why)),
         }
     }
 

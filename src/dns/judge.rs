@@ -147,7 +147,7 @@ impl Asker {
     /// A connection ended, or could not be made. What it left unanswered is asked again; where it
     /// had answered something, that is at once and costs no attempt: servers close whenever they
     /// like (RFC 7766 section 6.2.4).
-    pub(super) fn on_link_closed(&mut self, trouble: Trouble) {
+    pub(super) fn on_link_closed(&mut self, trouble: &Trouble) {
         let Some(link) = self.link.take() else { return };
         let slots = link.slots();
         let was_good = link.heard.is_some() && trouble.0 != LookupOutcome::Malformed;
@@ -159,7 +159,7 @@ impl Asker {
             }
         }
         let pause = if was_good { Duration::ZERO } else { PAUSE };
-        self.on_line_failure(link.id, slots, &trouble, pause);
+        self.on_line_failure(link.id, slots, trouble, pause);
     }
 
     /// Everything sent on a socket or connection failed.
