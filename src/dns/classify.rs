@@ -43,7 +43,7 @@ pub enum Verdict {
     /// The end of the lookup, without its round trip.
     Answer(Answer),
     /// The records did not fit; none of them may be used.
-    Truncated(Flags),
+    Truncated,
     /// The name is an alias, and the message does not say of what: the last of these names must be
     /// asked for.
     Alias(Vec<Name>),
@@ -95,7 +95,7 @@ fn examine(message: &[u8], question: &Question) -> Result<Option<Reply>, Broken>
     };
     let rcode = u16::from(header.rcode()) | u16::from(survey.rcode_high) << 4;
     let verdict = if truncated {
-        Verdict::Truncated(header.flags())
+        Verdict::Truncated
     } else {
         survey.verdict(message, question, header, rcode)?
     };
@@ -566,7 +566,7 @@ mod tests {
         let Reading::Reply(reply) = read(&message[..message.len() - 3], &question) else {
             panic!("not read");
         };
-        assert!(matches!(reply.verdict, Verdict::Truncated(flags) if flags.tc));
+        assert!(matches!(reply.verdict, Verdict::Truncated));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Asker {
             return self.comply(slot, demand, now);
         }
         match reply.verdict {
-            Verdict::Truncated(_) => {
+            Verdict::Truncated => {
                 self.on_broken(slot, query, "the answer over TCP is truncated".into(), now);
             }
             Verdict::Alias(chain) => {
@@ -260,7 +260,7 @@ fn demanded(flight: &Flight, query: Transmission, reply: &Reply) -> Option<Deman
         (FORMERR | NOTIMP | BADVERS, _) if query.edns && !flight.form.plain => {
             Some(Demand::WithoutEdns)
         }
-        (BADCOOKIE, _) | (_, Verdict::Truncated(_)) if !query.tcp => Some(Demand::OverTcp),
+        (BADCOOKIE, _) | (_, Verdict::Truncated) if !query.tcp => Some(Demand::OverTcp),
         _ => None,
     }
 }
@@ -269,6 +269,6 @@ fn demanded(flight: &Flight, query: Transmission, reply: &Reply) -> Option<Deman
 fn counted(verdict: &Verdict) -> LookupOutcome {
     match verdict {
         Verdict::Answer(answer) => answer.outcome,
-        Verdict::Truncated(_) | Verdict::Alias(_) => LookupOutcome::Records,
+        Verdict::Truncated | Verdict::Alias(_) => LookupOutcome::Records,
     }
 }

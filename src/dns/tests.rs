@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -416,6 +417,31 @@ async fn tcp_is_opened_again_when_it_closes() {
 }
 
 #[tokio::test]
+async fn a_server_that_closes_tcp_after_each_answer_answers_all() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = upstream(Transport::Tcp, listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let length = stream.read_u16().await.expect("a query");
+            let mut query = vec![0; length.into()];
+            stream.read_exact(&mut query).await.expect("a query");
+            let answer = framed(&Message::to(&query).soa().bytes());
+            stream.write_all(&answer).await.expect("it reads");
+            stream.shutdown().await.expect("closed");
+            // Reads on, since closing with unread queries would reset the connection.
+            while stream.read_u8().await.is_ok() {}
+        }
+    });
+    let settings = DnsSettings { timeout: Duration::from_secs(3), attempts: 1, ..QUICK };
+    let mut lab = Lab::new(settings, std::slice::from_ref(&upstream));
+    let keys = (0..5).map(|n| key(&upstream, &format!("k{n}.test"), RecordKind::A));
+    lab.engine.submit(&upstream, keys.collect());
+    for _ in 0..5 {
+        assert_eq!(lab.next().await.1.outcome, LookupOutcome::Nodata);
+    }
+}
+
+#[tokio::test]
 async fn tcp_that_brings_no_dns_has_an_outcome() {
     let cases: [(&[u8], LookupOutcome); 3] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", LookupOutcome::Malformed),
@@ -464,6 +490,12 @@ async fn alias_loops_and_endless_chains_are_malformed() {
     .await;
     assert_eq!(told(&looping), (LookupOutcome::Malformed, 2));
     assert!(looping.0.detail.expect("why").contains("alias of itself"));
+    let looping_later = answer_of(|query| {
+        let next = if asked(query) == "b.test" { "c.test" } else { "b.test" };
+        vec![Message::to(query).cname(QUESTION, next).bytes()]
+    })
+    .await;
+    assert_eq!(told(&looping_later), (LookupOutcome::Malformed, 3));
     let mut hop = 0;
     let endless = answer_of(move |query| {
         hop += 1;
