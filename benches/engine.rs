@@ -1,5 +1,5 @@
 //! The engine against hickory-resolver: 10,000 SRV and 20,000 A lookups at one Knot, CPU, wall time
-//! and memory. Each side runs in a process of its own; the median of five runs counts.
+//! and memory. Each run is a process of its own; the median of five counts, memory and loss by the worst.
 //!
 //! Exits with 1 where a bound of the design is broken.
 
@@ -27,10 +27,9 @@ use kmswatch::stats::Stats;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-const SRV: usize = 10_000;
-const A: usize = 20_000;
+const SRV: u32 = 10_000;
+const A: u32 = 20_000;
 const RUNS: usize = 5;
-const CONCURRENCIES: [&str; 3] = ["32", "64", "128"];
 const MOST_CPU: f64 = 0.25;
 const MOST_WALL: f64 = 1.0 / 3.0;
 const MOST_KIB: u64 = 12 * 1024;
@@ -51,17 +50,18 @@ fn compare() -> ExitCode {
         writeln!(records, "_vlmcs._tcp.d{index} SRV 0 0 1688 k{index}").expect("a string grows");
     }
     for index in 0..A {
-        let [_, _, high, low] = u32::try_from(index).expect("a small number").to_be_bytes();
+        let [_, _, high, low] = index.to_be_bytes();
         writeln!(records, "k{index} A 127.1.{high}.{low}").expect("a string grows");
     }
     let server = peers::knot(&[peers::Zone { name: "bench.test", records: &records }]);
-    let ours = median("ours", server.address());
-    let theirs = CONCURRENCIES
-        .map(|concurrency| median(concurrency, server.address()))
-        .into_iter()
-        .min_by(|one, other| one.cpu.total_cmp(&other.cpu))
-        .expect("there are several");
-    let (cpu, wall) = (ours.cpu / theirs.cpu, ours.wall / theirs.wall);
+    let sides = ["ours", "32", "64", "128"];
+    // In turns, so that whatever else the machine does hits all of them.
+    let rounds: Vec<_> = (0..RUNS).map(|_| sides.map(|side| run(side, server.address()))).collect();
+    let costs = [0, 1, 2, 3].map(|at| median(sides[at], rounds.iter().map(|round| round[at])));
+    let [ours, theirs @ ..] = &costs;
+    // Each against the concurrency that is best at it.
+    let best = |cost: fn(&Cost) -> f64| theirs.iter().map(cost).fold(f64::INFINITY, f64::min);
+    let (cpu, wall) = (ours.cpu / best(|cost| cost.cpu), ours.wall / best(|cost| cost.wall));
     println!("ratios: CPU {cpu:.3} (at most {MOST_CPU}), wall {wall:.3} (at most {MOST_WALL:.3})");
     println!("above idle: {} KiB (at most {MOST_KIB})", ours.above_idle);
     let holds =
@@ -83,15 +83,15 @@ struct Cost {
     lost: usize,
 }
 
-fn median(side: &str, address: SocketAddr) -> Cost {
-    let mut runs: Vec<Cost> = (0..RUNS).map(|_| run(side, address)).collect();
+fn median(side: &str, runs: impl Iterator<Item = Cost>) -> Cost {
+    let mut runs: Vec<Cost> = runs.collect();
     let lost = runs.iter().map(|run| run.lost).max().unwrap_or(0);
     let above_idle = runs.iter().map(|run| run.above_idle).max().unwrap_or(0);
     runs.sort_by(|one, other| one.wall.total_cmp(&other.wall));
     let wall = runs[RUNS / 2].wall;
     runs.sort_by(|one, other| one.cpu.total_cmp(&other.cpu));
     let cpu = runs[RUNS / 2].cpu;
-    let each = cpu * 1e6 / (SRV + A) as f64;
+    let each = cpu * 1e6 / f64::from(SRV + A);
     let name = if side == "ours" { "kmswatch".into() } else { format!("hickory-resolver x{side}") };
     println!(
         "{name:22} CPU {cpu:.3} s ({each:.1} µs a lookup), wall {wall:.3} s, above idle {above_idle} KiB, lost {lost}"
@@ -159,7 +159,7 @@ async fn ask_ours(address: SocketAddr) -> Measured {
             good += usize::from(answer.outcome == LookupOutcome::Records);
         }
     }
-    (SRV + A - good, idle, cpu, started)
+    ((SRV + A) as usize - good, idle, cpu, started)
 }
 
 async fn ask_hickory(address: SocketAddr, concurrency: usize) -> Measured {
@@ -198,7 +198,7 @@ async fn ask_hickory(address: SocketAddr, concurrency: usize) -> Measured {
     for task in tasks {
         task.await.expect("it ends");
     }
-    (SRV + A - good.load(Ordering::Relaxed), idle, cpu, started)
+    ((SRV + A) as usize - good.load(Ordering::Relaxed), idle, cpu, started)
 }
 
 fn names() -> impl Iterator<Item = (String, RecordKind)> {
@@ -223,5 +223,6 @@ fn cpu_seconds() -> f64 {
         let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
         text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0)
     };
-    threads.flatten().map(|thread| spent(thread.path())).sum::<u64>() as f64 / 1e9
+    let nanoseconds = threads.flatten().map(|thread| spent(thread.path())).sum();
+    Duration::from_nanos(nanoseconds).as_secs_f64()
 }

@@ -104,7 +104,7 @@ impl Asker {
             trips: RoundTrips::default(),
             window: Window::default(),
             under_way: 0,
-            edns: Edns::new(),
+            edns: Edns::new(rand::random()),
             buffer: vec![0; LONGEST_MESSAGE],
             alarm: Box::pin(sleep_until(Instant::now() + FAR)),
             orders,
@@ -114,6 +114,8 @@ impl Asker {
     /// Asks until the engine goes away.
     pub async fn run(mut self) {
         loop {
+            // A peer that floods must not keep this thread to itself.
+            tokio::task::coop::consume_budget().await;
             self.receive();
             let now = Instant::now();
             while let Some(slot) = self.flights.due(now) {
@@ -156,7 +158,8 @@ impl Asker {
                     let address = self.orders.upstream.server.address;
                     let why = PathError::Connect(address, error).to_string();
                     let slots = self.udp.slots(line);
-                    self.on_line_failure(line, slots, LookupOutcome::Unreachable, &why.into());
+                    let trouble = (LookupOutcome::Unreachable, why.into());
+                    self.on_line_failure(line, slots, &trouble, PAUSE);
                 }
                 None => break,
             }
@@ -199,7 +202,7 @@ impl Asker {
     /// Whether another lookup may be taken up.
     fn may_admit(&mut self) -> bool {
         self.window.has_room(self.under_way)
-            && self.flights.len() < MOST_FLIGHTS
+            && self.flights.count() < MOST_FLIGHTS
             && self.outbox.len() < MOST_FLIGHTS
     }
 
@@ -229,30 +232,38 @@ impl Asker {
         let tcp = flight.form.tcp || self.orders.upstream.server.transport == Transport::Tcp;
         let edns = self.edns.is_wanted(flight, attempts, tcp, now);
         flight.is_queued = false;
-        let sent = if tcp { self.send_tcp(slot, edns) } else { self.send_udp(slot, edns, now) };
-        let Some(flight) = self.flights.get_mut(slot) else { return Sending::Done };
         let deadline = *flight.deadline.get_or_insert(now + patience(timeout, attempts));
-        match sent {
-            Ok((line, id)) => {
-                flight.sends += 1;
-                flight.transmissions.push(Transmission { line, id, sent: now, edns, tcp });
-                let silent = self.trips.timeout(flight.sends, timeout);
-                flight.resend_at = now + if tcp { timeout } else { silent };
-                self.flights.wake(slot, (now + silent).min(deadline));
-                Sending::Done
-            }
-            Err(SendError::Full) => self.put_back(slot, Sending::Full),
-            Err(SendError::Failed(error, Some(line))) => {
+        let sent = if tcp { self.send_tcp(slot, edns) } else { self.send_udp(slot, edns, now) };
+        let (line, id) = match sent {
+            Ok(sent) => sent,
+            Err(error) => return self.on_send_error(slot, error, now),
+        };
+        if let Some(flight) = self.flights.get_mut(slot) {
+            flight.sends += 1;
+            flight.transmissions.push(Transmission { line, id, sent: now, edns, tcp });
+            let silent = self.trips.timeout(flight.sends, timeout);
+            flight.resend_at = now + if tcp { timeout } else { silent };
+            self.flights.wake(slot, (now + silent).min(deadline));
+        }
+        Sending::Done
+    }
+
+    fn on_send_error(&mut self, slot: Slot, error: SendError, now: Instant) -> Sending {
+        match error {
+            SendError::Full => self.put_back(slot, Sending::Full),
+            SendError::Failed(error, Some(line)) => {
                 // This says that what was sent before was refused, not that this one was.
                 let (slots, why) = (self.udp.slots(line), error.to_string().into());
-                self.on_line_failure(line, slots, LookupOutcome::Unreachable, &why);
+                self.on_line_failure(line, slots, &(LookupOutcome::Unreachable, why), PAUSE);
                 self.put_back(slot, Sending::Done)
             }
-            Err(SendError::Failed(error, None)) => {
-                flight.sends += 1;
-                flight.trouble = Some((LookupOutcome::Unreachable, error.to_string().into()));
+            SendError::Failed(error, None) => {
+                if let Some(flight) = self.flights.get_mut(slot) {
+                    flight.sends += 1;
+                    flight.trouble = Some((LookupOutcome::Unreachable, error.to_string().into()));
+                }
                 self.server_stats.ended(LookupOutcome::Unreachable, 1);
-                self.retry_soon(slot, now);
+                self.retry_soon(slot, now, PAUSE);
                 Sending::Done
             }
         }
@@ -320,7 +331,7 @@ impl Asker {
     fn drop_dead_link(&mut self, unanswered: Option<Transmission>) {
         let (Some(query), Some(link)) = (unanswered, &self.link) else { return };
         if link.id == query.line && link.heard.is_none_or(|heard| heard < query.sent) {
-            self.on_link_closed(LookupOutcome::Timeout, &"TCP gave no answer".into());
+            self.on_link_closed(&(LookupOutcome::Timeout, "TCP gave no answer".into()));
         }
     }
 
@@ -342,6 +353,30 @@ impl Asker {
     /// Until there is something to do; false where there never will be.
     async fn wait(&mut self, pumped: Pumped) -> bool {
         let wants_keys = self.staged.is_none() && self.may_admit();
+        self.set_alarm(pumped);
+        let Self { orders, staged, outbox, udp, link, alarm, .. } = self;
+        let event = tokio::select! {
+            () = udp.readable() => return true,
+            () = poll_fn(|context| udp.poll_writable(context)), if pumped == Pumped::Full => {
+                return true;
+            }
+            () = alarm.as_mut() => return true,
+            changed = orders.settings.changed() => return changed.is_ok(),
+            key = orders.queue.recv(), if wants_keys => {
+                *staged = key;
+                return staged.is_some();
+            }
+            permit = orders.observations.reserve(), if !outbox.is_empty() => {
+                let sent = permit.map(|permit| permit.send(std::mem::take(outbox)));
+                return sent.is_ok();
+            }
+            event = next_event(link) => event,
+        };
+        self.on_event(event);
+        true
+    }
+
+    fn set_alarm(&mut self, pumped: Pumped) {
         let mut until = self.flights.next_timer().unwrap_or_else(|| Instant::now() + FAR);
         if let Pumped::Paused(again) = pumped {
             until = until.min(again);
@@ -349,35 +384,6 @@ impl Asker {
         if self.alarm.deadline() != until {
             self.alarm.as_mut().reset(until);
         }
-        let Self { orders, staged, outbox, udp, link, alarm, .. } = self;
-        let event = tokio::select! {
-            () = poll_fn(|context| udp.poll_readable(context)) => None,
-            () = poll_fn(|context| udp.poll_writable(context)), if pumped == Pumped::Full => None,
-            key = orders.queue.recv(), if wants_keys => {
-                *staged = key;
-                if staged.is_none() {
-                    return false;
-                }
-                None
-            }
-            permit = orders.observations.reserve(), if !outbox.is_empty() => {
-                let Ok(permit) = permit else { return false };
-                permit.send(std::mem::take(outbox));
-                None
-            }
-            event = next_event(link) => Some(event),
-            () = alarm.as_mut() => None,
-            changed = orders.settings.changed() => {
-                if changed.is_err() {
-                    return false;
-                }
-                None
-            }
-        };
-        if let Some(event) = event {
-            self.on_event(event);
-        }
-        true
     }
 
     fn on_event(&mut self, event: Event) {
@@ -385,11 +391,11 @@ impl Asker {
         match event {
             Event::Message(message) => {
                 let Some(link) = &mut self.link else { return };
-                link.heard = Some(now);
-                let line = link.id;
-                self.on_message(line, &message, now);
+                link.hears(&message, now);
+                let from = link.id;
+                self.on_message(from, &message, now);
             }
-            Event::Closed(outcome, why) => self.on_link_closed(outcome, &why),
+            Event::Closed(outcome, why) => self.on_link_closed(&(outcome, why)),
         }
     }
 
@@ -402,10 +408,10 @@ impl Asker {
     }
 
     /// The flight that an id stands for on a socket or connection.
-    pub(super) fn slot_of(&self, line: LineId, id: u16) -> Option<Slot> {
+    pub(super) fn slot_of(&self, from: LineId, id: u16) -> Option<Slot> {
         match &self.link {
-            Some(link) if link.id == line => link.slot(id),
-            _ => self.udp.slot(line, id),
+            Some(link) if link.id == from => link.slot(id),
+            _ => self.udp.slot(from, id),
         }
     }
 

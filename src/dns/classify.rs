@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Name as WireName;
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError, Restrict};
 
 use super::wire::{COOKIE, HEADER, IN, OPT, Question, type_code};
 use crate::model::observation::{MAX_ADDRESSES, MAX_RECORDS};
@@ -43,7 +43,7 @@ pub enum Verdict {
     /// The end of the lookup, without its round trip.
     Answer(Answer),
     /// The records did not fit; none of them may be used.
-    Truncated(Flags),
+    Truncated,
     /// The name is an alias, and the message does not say of what: the last of these names must be
     /// asked for.
     Alias(Vec<Name>),
@@ -95,7 +95,7 @@ fn examine(message: &[u8], question: &Question) -> Result<Option<Reply>, Broken>
     };
     let rcode = u16::from(header.rcode()) | u16::from(survey.rcode_high) << 4;
     let verdict = if truncated {
-        Verdict::Truncated(header.flags())
+        Verdict::Truncated
     } else {
         survey.verdict(message, question, header, rcode)?
     };
@@ -130,8 +130,7 @@ struct Header {
 impl Header {
     fn read(message: &[u8]) -> Result<Self, Broken> {
         let mut decoder = BinDecoder::new(message);
-        let mut field =
-            || decoder.read_u16().map(hickory_proto::serialize::binary::Restrict::unverified);
+        let mut field = || decoder.read_u16().map(Restrict::unverified /* any is legal */);
         field()?;
         let header = Self {
             bits: field()?,
@@ -384,14 +383,14 @@ impl<'a> Entry<'a> {
     }
 
     fn service(&self, message: &BinDecoder<'_>) -> Result<Record, Broken> {
-        let Some(([a, b, c, d, e, f], _)) = self.data.split_first_chunk() else {
+        let Some((numbers, _)) = self.data.split_first_chunk::<6>() else {
             return Err("an SRV record is too short".into());
         };
-        let number = |high: &u8, low: &u8| u16::from_be_bytes([*high, *low]);
+        let number = |at: usize| u16::from_be_bytes([numbers[at], numbers[at + 1]]);
         Ok(Record {
-            priority: number(a, b),
-            weight: number(c, d),
-            port: number(e, f),
+            priority: number(0),
+            weight: number(2),
+            port: number(4),
             target: self.name_after(6, message)?,
             // RFC 2181 section 8: with the highest bit set it counts as zero.
             ttl: if self.ttl > i32::MAX as u32 { 0 } else { self.ttl },
@@ -426,6 +425,175 @@ fn outcome_of(rcode: u16) -> LookupOutcome {
 }
 
 fn rcode_text(rcode: u16) -> String {
-    let code = ResponseCode::from((rcode >> 4) as u8, (rcode & 0xf) as u8);
+    let [high, low] = (rcode << 4).to_be_bytes();
+    let code = ResponseCode::from(high, low >> 4);
     format!("RCODE {rcode}: {}", code.to_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{Message, OWNER, QUESTION, wire_name};
+    use super::*;
+
+    fn asked(kind: RecordKind) -> (Question, Vec<u8>) {
+        let question = Question::new(Name::parse(OWNER).expect("a name"), kind);
+        let mut query = Vec::new();
+        question.write(0x1234, None, &mut query);
+        (question, query)
+    }
+
+    fn reading(kind: RecordKind, make: impl Fn(Message) -> Message) -> Reading {
+        let (question, query) = asked(kind);
+        read(&make(Message::to(&query)).bytes(), &question)
+    }
+
+    fn answer(kind: RecordKind, make: impl Fn(Message) -> Message) -> Answer {
+        match reading(kind, make) {
+            Reading::Reply(reply) => match reply.verdict {
+                Verdict::Answer(answer) => answer,
+                verdict => panic!("{verdict:?}"),
+            },
+            reading => panic!("{reading:?}"),
+        }
+    }
+
+    fn is_broken(make: impl Fn(Message) -> Message) -> bool {
+        matches!(reading(RecordKind::Srv, make), Reading::Broken(_))
+    }
+
+    #[test]
+    fn records_are_sorted_and_duplicates_kept() {
+        let answer =
+            answer(RecordKind::Srv, |m| m.srv(2, "b.test").srv(1, "A.Test").srv(2, "b.test"));
+        let seen: Vec<(u16, &str)> =
+            answer.records.iter().map(|record| (record.weight, record.target.as_str())).collect();
+        assert_eq!(seen, [(1, "a.test"), (2, "b.test"), (2, "b.test")]);
+        assert_eq!(answer.outcome, LookupOutcome::Records);
+        assert!(answer.flags.aa);
+    }
+
+    #[test]
+    fn a_target_of_the_root_is_the_root() {
+        assert!(answer(RecordKind::Srv, |m| m.srv(0, "")).records[0].target.is_root());
+    }
+
+    #[test]
+    fn addresses_are_sorted_without_repeats_and_bounded() {
+        let many = |message: Message| {
+            (0..40).rev().fold(message, |message, last| message.a(QUESTION, [10, 0, 0, last / 2]))
+        };
+        let answer = answer(RecordKind::A, many);
+        assert_eq!((answer.addresses.len(), answer.omitted), (MAX_ADDRESSES, 20 - MAX_ADDRESSES));
+        assert_eq!(answer.addresses[0], IpAddr::from([10, 0, 0, 0]));
+    }
+
+    #[test]
+    fn records_of_other_owners_types_and_classes_do_not_count() {
+        let answer = answer(RecordKind::A, |message| {
+            let message = message.a(&wire_name("other.test"), [1, 1, 1, 1]);
+            message.srv(1, "kms.test").record(0, QUESTION, (1, 3, 1), &[2, 2, 2, 2]).soa()
+        });
+        assert_eq!(answer, Answer { flags: answer.flags, ..Answer::bare(LookupOutcome::Nodata) });
+    }
+
+    #[test]
+    fn an_owner_spelled_out_in_another_case_counts() {
+        let owner = wire_name("_VLMCS._tcp.Test");
+        let answer = answer(RecordKind::A, |message| message.a(&owner, [1, 1, 1, 1]));
+        assert_eq!(answer.addresses.len(), 1);
+    }
+
+    #[test]
+    fn a_delegation_is_a_referral_and_an_empty_answer_is_none() {
+        assert_eq!(
+            answer(RecordKind::Srv, |m| m.flags(0x80).ns()).outcome,
+            LookupOutcome::Referral
+        );
+        assert_eq!(
+            answer(RecordKind::Srv, |m| m.flags(0x80).ns().soa()).outcome,
+            LookupOutcome::Nodata
+        );
+        assert_eq!(answer(RecordKind::Srv, Message::ns).outcome, LookupOutcome::Nodata);
+        assert_eq!(answer(RecordKind::Srv, |m| m.flags(0x80)).outcome, LookupOutcome::Nodata);
+    }
+
+    #[test]
+    fn a_denial_behind_an_alias_names_the_alias() {
+        let nxdomain = answer(RecordKind::A, |m| m.cname(QUESTION, "gone.test").rcode(3).soa());
+        assert_eq!(nxdomain.outcome, LookupOutcome::Nxdomain);
+        assert_eq!(nxdomain.aliases[0].as_str(), "gone.test");
+        let nodata = answer(RecordKind::A, |m| m.cname(QUESTION, "empty.test").soa());
+        assert_eq!((nodata.outcome, nodata.aliases.len()), (LookupOutcome::Nodata, 1));
+    }
+
+    #[test]
+    fn the_extended_rcode_counts() {
+        let answer = answer(RecordKind::A, |m| m.edns(1, &[]));
+        assert_eq!(answer.outcome, LookupOutcome::OtherRcode);
+        assert_eq!(answer.detail.as_deref().map(|detail| detail.contains("16")), Some(true));
+    }
+
+    #[test]
+    fn without_its_question_only_an_error_is_believed() {
+        let refused = answer(RecordKind::A, |m| m.asks(None).rcode(5));
+        assert_eq!(refused.outcome, LookupOutcome::Refused);
+        assert!(is_broken(|m| m.asks(None)));
+        assert!(is_broken(|m| m.asks(None).rcode(3)));
+    }
+
+    #[test]
+    fn loops_and_cuts_in_names_and_records_are_broken() {
+        assert!(is_broken(|m| m.record(0, &[0xc0, 33], (33, 1, 1), &[0; 7])), "points at itself");
+        assert!(is_broken(|m| m.record(0, &[1, b'a', 0xc0, 33], (33, 1, 1), &[0; 7])), "loops");
+        assert!(is_broken(|m| m.record(0, &[0xc0, 200], (33, 1, 1), &[0; 7])), "points forward");
+        assert!(is_broken(|m| m.record(0, QUESTION, (33, 1, 1), &[0; 6])), "no target");
+        assert!(is_broken(|m| m.record(0, QUESTION, (33, 1, 1), &[0; 8])), "longer than its name");
+        assert!(is_broken(|m| m.record(0, QUESTION, (5, 1, 1), &[64, 0])), "no label is so long");
+        assert!(is_broken(|m| m.record(2, &[0], (41, 1232, 0), &[0, 10, 0, 9, 1])), "cut option");
+        let (question, query) = asked(RecordKind::A);
+        let whole = Message::to(&query).a(QUESTION, [1, 1, 1, 1]).bytes();
+        for length in 0..whole.len() {
+            assert!(matches!(read(&whole[..length], &question), Reading::Broken(_)), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_cut_within_a_record_is_truncation_where_the_server_says_so() {
+        let (question, query) = asked(RecordKind::Srv);
+        let message = Message::to(&query).flags(0x82).srv(1, "kms.test").bytes();
+        let Reading::Reply(reply) = read(&message[..message.len() - 3], &question) else {
+            panic!("not read");
+        };
+        assert!(matches!(reply.verdict, Verdict::Truncated));
+    }
+
+    #[test]
+    fn the_highest_bit_of_a_ttl_makes_it_zero() {
+        let data = [&[0, 0, 0, 0, 0, 0][..], &wire_name("kms.test")].concat();
+        let answer = answer(RecordKind::Srv, |m| m.record(0, QUESTION, (33, IN, 1 << 31), &data));
+        assert_eq!(answer.records[0].ttl, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(tail in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..60) {
+            let (question, query) = asked(RecordKind::Srv);
+            let mut message = Message::to(&query).srv(1, "kms.test").edns(0, &[1; 16]).bytes();
+            message.truncate(message.len().saturating_sub(cut));
+            message.extend(&tail);
+            read(&message, &question);
+            read(&tail, &question);
+        }
+
+        #[test]
+        fn no_flipped_byte_panics(at in 0_usize..90, value in any::<u8>()) {
+            let (question, query) = asked(RecordKind::Srv);
+            let mut message = Message::to(&query).cname(QUESTION, "a.test").srv(1, "kms.test").bytes();
+            let at = at % message.len();
+            message[at] = value;
+            read(&message, &question);
+        }
+    }
 }

@@ -26,9 +26,9 @@ const MEMORY: Duration = Duration::from_mins(15);
 const CONVINCING: u8 = 2;
 
 impl Edns {
-    /// Nothing is known; the client cookie is random.
-    pub fn new() -> Self {
-        Self { cookies: Cookies::new(rand::random()), shown: false, plain_until: None, rescues: 0 }
+    /// Nothing is known yet.
+    pub fn new(client_cookie: [u8; 8]) -> Self {
+        Self { cookies: Cookies::new(client_cookie), shown: false, plain_until: None, rescues: 0 }
     }
 
     /// Whether the next query of this flight carries EDNS. The last attempt at a server that never

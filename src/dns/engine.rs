@@ -1,6 +1,6 @@
 //! The engine: one task per server and path, fed and drained in batches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -63,7 +63,8 @@ impl Engine {
     /// is under way; what is under way at servers that go is dropped. Needs a tokio runtime.
     pub fn apply(&mut self, settings: DnsSettings, upstreams: &[Arc<Upstream>]) {
         self.settings.send_if_modified(|current| std::mem::replace(current, settings) != settings);
-        self.askers.retain(|upstream, _| upstreams.contains(upstream));
+        let wanted: HashSet<&Arc<Upstream>> = upstreams.iter().collect();
+        self.askers.retain(|upstream, _| wanted.contains(upstream));
         for upstream in upstreams {
             if !self.askers.contains_key(upstream) {
                 let handle = self.start(upstream.clone());

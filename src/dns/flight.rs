@@ -55,8 +55,11 @@ pub struct Flight {
     /// How it has to be asked.
     pub form: Form,
     /// What went wrong last: the outcome, if nothing better comes.
-    pub trouble: Option<(LookupOutcome, Arc<str>)>,
+    pub trouble: Option<Trouble>,
 }
+
+/// The outcome if nothing better comes, and why.
+pub type Trouble = (LookupOutcome, Arc<str>);
 
 /// How a question has to be asked, as answers demanded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,7 +110,7 @@ struct Place {
 
 impl Flights {
     /// How many are under way.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
@@ -152,7 +155,7 @@ impl Flights {
         place.timer = place.timer.wrapping_add(1);
         let timer = place.timer;
         self.timers.push(Reverse((at, slot.index, timer)));
-        if self.timers.len() > 2 * self.len() + 256 {
+        if self.timers.len() > 2 * self.count() + 256 {
             let places = &self.places;
             self.timers.retain(|Reverse((_, index, timer))| {
                 places[*index as usize].is_used && places[*index as usize].timer == *timer
@@ -217,8 +220,49 @@ impl Flight {
         self.deadline = None;
         self.resend_at = now;
         self.is_queued = false;
-        self.form =
-            Form { truncated: self.form.truncated && !self.aliases.is_empty(), ..Form::default() };
+        self.form = Form::default();
         self.trouble = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::{key, upstream};
+    use super::*;
+    use crate::model::{RecordKind, Transport};
+
+    fn lookup() -> LookupKey {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 53));
+        key(&upstream(Transport::Udp, address), "kms.test", RecordKind::A)
+    }
+
+    #[test]
+    fn a_place_that_is_used_again_is_another_flight() {
+        let (mut flights, now) = (Flights::default(), Instant::now());
+        let first = flights.insert(lookup(), 3, now);
+        flights.get_mut(first).expect("it is under way").form.tcp = true;
+        flights.wake(first, now);
+        flights.remove(first);
+        let second = flights.insert(lookup(), 3, now);
+        assert!(flights.get_mut(first).is_none());
+        assert!(!flights.get_mut(second).expect("it is under way").form.tcp);
+        assert_eq!(flights.due(now), None, "the timer was the first one's");
+        assert_eq!(flights.count(), 1);
+    }
+
+    #[test]
+    fn only_the_last_timer_counts_and_old_ones_do_not_pile_up() {
+        let (mut flights, now) = (Flights::default(), Instant::now());
+        let slot = flights.insert(lookup(), 3, now);
+        for wait in 0..10_000 {
+            flights.wake(slot, now + Duration::from_secs(wait));
+        }
+        assert!(flights.timers.len() < 300, "{}", flights.timers.len());
+        let last = now + Duration::from_secs(9_999);
+        assert_eq!(flights.next_timer(), Some(last));
+        assert_eq!(flights.due(now), None);
+        assert_eq!(flights.due(last), Some(slot));
     }
 }

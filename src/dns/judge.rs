@@ -1,12 +1,13 @@
 //! What answers and failures mean for the lookups under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::asker::{Asker, PAUSE};
 use super::classify::{self, MAX_HOPS, Reading, Reply, Verdict};
-use super::flight::{Flight, LineId, Slot, Transmission};
+use super::flight::{Flight, LineId, Slot, Transmission, Trouble};
 use crate::model::{Answer, Flags, LookupOutcome, Name, Observation};
 
 /// Extended RCODEs (RFC 6891 section 9, RFC 7873 section 8).
@@ -69,7 +70,7 @@ impl Asker {
             return self.comply(slot, demand, now);
         }
         match reply.verdict {
-            Verdict::Truncated(_) => {
+            Verdict::Truncated => {
                 self.on_broken(slot, query, "the answer over TCP is truncated".into(), now);
             }
             Verdict::Alias(chain) => {
@@ -144,19 +145,21 @@ impl Asker {
     }
 
     /// A connection ended, or could not be made. What it left unanswered is asked again; where it
-    /// had answered something, that costs no attempt: servers close whenever they like (RFC 7766
-    /// section 6.2.4).
-    pub(super) fn on_link_closed(&mut self, outcome: LookupOutcome, why: &Arc<str>) {
+    /// had answered something, that is at once and costs no attempt: servers close whenever they
+    /// like (RFC 7766 section 6.2.4).
+    pub(super) fn on_link_closed(&mut self, trouble: &Trouble) {
         let Some(link) = self.link.take() else { return };
         let slots = link.slots();
-        if link.heard.is_some() && outcome != LookupOutcome::Malformed {
+        let was_good = link.heard.is_some() && trouble.0 != LookupOutcome::Malformed;
+        if was_good {
             for slot in &slots {
                 if let Some(flight) = self.flights.get_mut(*slot) {
                     flight.limit += 1;
                 }
             }
         }
-        self.on_line_failure(link.id, slots, outcome, why);
+        let pause = if was_good { Duration::ZERO } else { PAUSE };
+        self.on_line_failure(link.id, slots, trouble, pause);
     }
 
     /// Everything sent on a socket or connection failed.
@@ -164,8 +167,8 @@ impl Asker {
         &mut self,
         line: LineId,
         slots: Vec<Slot>,
-        outcome: LookupOutcome,
-        why: &Arc<str>,
+        trouble: &Trouble,
+        pause: Duration,
     ) {
         let now = Instant::now();
         for slot in slots {
@@ -175,19 +178,19 @@ impl Asker {
             if lost.is_empty() {
                 continue;
             }
-            flight.trouble = Some((outcome, why.clone()));
+            flight.trouble = Some(trouble.clone());
             for query in lost {
-                self.consume(slot, query, outcome);
+                self.consume(slot, query, trouble.0);
             }
-            self.retry_soon(slot, now);
+            self.retry_soon(slot, now, pause);
         }
     }
 
     /// After a failure that came at once: another try in a moment, or the end.
-    pub(super) fn retry_soon(&mut self, slot: Slot, now: Instant) {
+    pub(super) fn retry_soon(&mut self, slot: Slot, now: Instant, pause: Duration) {
         let Some(flight) = self.flights.get_mut(slot) else { return };
         if flight.sends < flight.limit {
-            flight.resend_at = now + PAUSE;
+            flight.resend_at = now + pause;
             let wake = flight.resend_at.min(flight.deadline.unwrap_or(flight.resend_at));
             self.flights.wake(slot, wake);
         } else if flight.transmissions.is_empty() {
@@ -254,11 +257,10 @@ impl Asker {
 fn demanded(flight: &Flight, query: Transmission, reply: &Reply) -> Option<Demand> {
     match (reply.rcode, &reply.verdict) {
         (BADCOOKIE, _) if !flight.form.new_cookie => Some(Demand::WithNewCookie),
-        (BADCOOKIE, _) if !query.tcp => Some(Demand::OverTcp),
         (FORMERR | NOTIMP | BADVERS, _) if query.edns && !flight.form.plain => {
             Some(Demand::WithoutEdns)
         }
-        (_, Verdict::Truncated(_)) if !query.tcp => Some(Demand::OverTcp),
+        (BADCOOKIE, _) | (_, Verdict::Truncated) if !query.tcp => Some(Demand::OverTcp),
         _ => None,
     }
 }
@@ -267,6 +269,6 @@ fn demanded(flight: &Flight, query: Transmission, reply: &Reply) -> Option<Deman
 fn counted(verdict: &Verdict) -> LookupOutcome {
     match verdict {
         Verdict::Answer(answer) => answer.outcome,
-        Verdict::Truncated(_) | Verdict::Alias(_) => LookupOutcome::Records,
+        Verdict::Truncated | Verdict::Alias(_) => LookupOutcome::Records,
     }
 }

@@ -58,9 +58,10 @@ const START: usize = 64;
 const LARGEST: usize = 1024;
 /// Questions are judged in groups of this many; also the samples kept.
 const EPOCH: usize = 64;
-/// Below this, queueing is the server's own work and not worth a smaller window.
-const NEAR_SLACK: Duration = Duration::from_micros(500);
-const QUEUE_SLACK: Duration = Duration::from_millis(5);
+/// So many questions may wait in the buffers of server and kernel, beyond those on their way and the
+/// [`START`] that the base was measured with. Linux's default buffer holds some 166 small datagrams
+/// (212,992 octets, 1,280 for each); with none waiting, a server sleeps between bursts.
+const QUEUE: usize = 64;
 /// A route may change; a base that was measured longer ago is measured anew.
 const BASE_AGE: Duration = Duration::from_secs(30);
 
@@ -121,12 +122,20 @@ impl Window {
         if !fresh || self.base != Some(base) {
             (self.base, self.base_since) = (Some(base), Some(now));
         }
-        if median > base * 4 + QUEUE_SLACK {
+        let queued = queued(self.size, base, median);
+        if queued > 2 * QUEUE {
             self.size = (self.size * 3 / 4).max(SMALLEST);
-        } else if self.was_full && median <= base * 2 + NEAR_SLACK {
-            self.size = (self.size * 3 / 2).min(LARGEST);
+        } else if self.was_full && queued < QUEUE {
+            self.size = (self.size + (self.size / 2).min(QUEUE - queued)).min(LARGEST);
         }
     }
+}
+
+/// How many of the questions under way wait somewhere: a round trip is longer than the base by the
+/// time that they take.
+fn queued(size: usize, base: Duration, median: Duration) -> usize {
+    let waiting = (size as u128) * median.saturating_sub(base).as_nanos();
+    usize::try_from(waiting / median.as_nanos().max(1)).unwrap_or(usize::MAX)
 }
 
 fn median(samples: &mut [Duration]) -> Option<Duration> {
@@ -167,16 +176,31 @@ mod tests {
     }
 
     #[test]
-    fn the_window_grows_only_while_it_is_full_and_round_trips_stay_near_the_base() {
+    fn the_window_grows_only_while_it_is_full_and_little_is_queued() {
         let (mut window, now) = (Window::default(), Instant::now());
         (0..EPOCH).for_each(|_| window.answered(ms(10), now));
         assert_eq!(window.size, START, "it was never full");
-        answer(&mut window, EPOCH, ms(10), now);
-        assert_eq!(window.size, 96);
-        answer(&mut window, 96, ms(40), now);
-        assert_eq!(window.size, 96, "neither near the base nor queueing");
-        answer(&mut window, 96, ms(60), now);
-        assert_eq!(window.size, 72, "queueing");
+        let mut sizes = Vec::new();
+        for _ in 0..9 {
+            let size = window.size;
+            answer(&mut window, size, ms(10), now);
+            sizes.push(window.size);
+        }
+        assert_eq!(sizes, [96, 144, 208, 272, 336, 400, 464, 528, 592], "a long and wide path");
+        answer(&mut window, 592, ms(12), now);
+        assert_eq!(window.size, 592, "98 are queued");
+        answer(&mut window, 592, ms(14), now);
+        assert_eq!(window.size, 444, "169 are queued");
+    }
+
+    #[test]
+    fn a_server_that_works_them_off_one_by_one_gets_no_more_than_its_buffer_holds() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        for _ in 0..20 {
+            let size = window.size;
+            answer(&mut window, size, ms(1) * u32::try_from(size).expect("small"), now);
+        }
+        assert_eq!(window.size, START + QUEUE);
     }
 
     #[test]
@@ -195,11 +219,13 @@ mod tests {
     #[test]
     fn a_base_of_another_route_is_forgotten() {
         let (mut window, now) = (Window::default(), Instant::now());
-        answer(&mut window, EPOCH, ms(1), now);
-        answer(&mut window, 96, ms(50), now);
-        assert_eq!(window.size, 72);
-        let later = now + BASE_AGE;
-        answer(&mut window, 72, ms(50), later);
-        assert_eq!(window.size, 108);
+        while window.size < 592 {
+            let size = window.size;
+            answer(&mut window, size, ms(1), now);
+        }
+        answer(&mut window, 592, ms(50), now);
+        assert_eq!(window.size, 444);
+        answer(&mut window, 444, ms(50), now + BASE_AGE);
+        assert_eq!(window.size, 508);
     }
 }

@@ -24,7 +24,7 @@ use crate::model::{LookupOutcome, Upstream};
 pub struct Link {
     /// Its identity among the lines of its server.
     pub id: LineId,
-    /// When the last whole answer came.
+    /// When the last message came that somebody waited for.
     pub heard: Option<Instant>,
     ids: HashMap<u16, Slot>,
     queries: mpsc::Sender<Vec<u8>>,
@@ -76,6 +76,14 @@ impl Link {
     pub async fn event(&mut self) -> Event {
         let gone = || Event::Closed(LookupOutcome::Timeout, CLOSED.into());
         self.events.recv().await.unwrap_or_else(gone)
+    }
+
+    /// Notes that the peer is there, if this is what somebody waits for.
+    pub fn hears(&mut self, message: &[u8], now: Instant) {
+        let id = message.first_chunk().map(|id| u16::from_be_bytes(*id));
+        if id.is_some_and(|id| self.ids.contains_key(&id)) {
+            self.heard = Some(now);
+        }
     }
 
     /// The question that an id stands for.

@@ -1,11 +1,14 @@
 //! The UDP sockets of one server over one path: many queries in flight on each.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
@@ -35,6 +38,26 @@ struct Line {
     /// Which question each id stands for; the peer is the socket's.
     ids: HashMap<u16, Slot>,
     born: Instant,
+}
+
+impl Line {
+    /// Without asking tokio first, which knows of a new socket only after a turn of its loop; it is
+    /// told where the kernel's buffer is full, so that waiting for it works.
+    fn send(&self, query: &[u8]) -> io::Result<usize> {
+        match SockRef::from(&self.io).send(query) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.try_send(query),
+            sent => sent,
+        }
+    }
+
+    /// What the kernel has to say since it was last asked; costs nothing where it has not.
+    fn error(&self) -> Option<io::Error> {
+        let take = || match self.io.take_error()? {
+            Some(error) => Ok(error),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        self.io.try_io(Interest::ERROR, take).ok()
+    }
 }
 
 /// What a socket had for us.
@@ -85,7 +108,7 @@ impl Udp {
         let id = free_id(&line.ids);
         query.clear();
         write(id, query);
-        match line.io.try_send(query) {
+        match line.send(query) {
             Ok(_) => {
                 line.ids.insert(id, slot);
                 Ok((line.id, id))
@@ -119,7 +142,11 @@ impl Udp {
         for line in &self.lines {
             match line.io.try_recv(buffer) {
                 Ok(length) => return Some(Received::Datagram(line.id, length)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Some(error) = line.error() {
+                        return Some(Received::Failed(line.id, error));
+                    }
+                }
                 Err(error) => return Some(Received::Failed(line.id, error)),
             }
         }
@@ -143,20 +170,32 @@ impl Udp {
         }
     }
 
-    /// Ready when any socket has something to read.
-    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll(|io| io.poll_recv_ready(context).map(drop))
+    /// Until any socket has something to read, or the kernel something to say about it; a closed port
+    /// makes a socket not readable, but failed.
+    pub async fn readable(&self) {
+        let any = Interest::READABLE | Interest::ERROR;
+        let mut waits: Vec<_> =
+            self.lines.iter().map(|line| Box::pin(line.io.ready(any))).collect();
+        poll_fn(|context| {
+            let polled = waits.iter_mut().map(|wait| wait.as_mut().poll(context).is_ready());
+            // Every one is asked, so that each knows whom to wake.
+            if polled.fold(false, |any, ready| any | ready) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Ready when any socket takes a datagram.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll(|io| io.poll_send_ready(context).map(drop))
-    }
-
-    /// Asks every socket, so that each knows whom to wake.
-    fn poll(&self, mut ask: impl FnMut(&UdpSocket) -> Poll<()>) -> Poll<()> {
-        let ready = self.lines.iter().filter(|line| ask(&line.io).is_ready()).count();
-        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+        let is_ready = |line: &Line| line.io.poll_send_ready(context).is_ready();
+        if self.lines.iter().map(is_ready).fold(false, |any, ready| any | ready) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn line(&self, id: LineId) -> Option<&Line> {
@@ -165,11 +204,42 @@ impl Udp {
 }
 
 /// A random id that stands for nothing yet. Flights are bounded far below 65,536, so there is one.
-pub fn free_id(ids: &HashMap<u16, Slot>) -> u16 {
+pub(super) fn free_id(ids: &HashMap<u16, Slot>) -> u16 {
     loop {
         let id = rand::random();
         if !ids.contains_key(&id) {
             return id;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flight::Flights;
+    use super::super::testing::{key, upstream};
+    use super::*;
+    use crate::model::{RecordKind, Transport};
+
+    #[tokio::test]
+    async fn sockets_are_replaced_each_minute_and_kept_while_something_waits_on_them() {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let upstream = upstream(Transport::Udp, peer.local_addr().expect("its address"));
+        let (mut udp, now) = (Udp::new(upstream.clone()), Instant::now());
+        let slot = Flights::default().insert(key(&upstream, "kms.test", RecordKind::A), 3, now);
+        let send = |udp: &mut Udp, at| {
+            udp.send(slot, None, at, |_, into| into.push(1)).expect("the peer listens")
+        };
+        let first = send(&mut udp, now);
+        let second = send(&mut udp, now + LIFE / 2);
+        assert_ne!(first.0, second.0, "they take turns");
+        udp.forget(second.0, second.1);
+        let third = send(&mut udp, now + LIFE);
+        assert!(third.0 != first.0 && third.0 != second.0);
+        assert_eq!(udp.slot(first.0, first.1), Some(slot));
+        assert!(udp.line(second.0).is_none(), "nothing waits there");
+        udp.forget(first.0, first.1);
+        send(&mut udp, now + LIFE * 2);
+        assert!(udp.line(first.0).is_none());
+        assert!(udp.lines.len() <= LINES + 1);
     }
 }

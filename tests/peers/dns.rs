@@ -2,8 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses some of them")]
 
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -137,9 +138,11 @@ impl Bind {
             for zone in zones {
                 zone.write(folder);
                 let name = zone.name;
-                text += &format!(
-                    "zone \"{name}\" {{ type primary; file \"{name}.zone\"; allow-update {{ any; }}; }};\n"
-                );
+                writeln!(
+                    text,
+                    "zone \"{name}\" {{ type primary; file \"{name}.zone\"; allow-update {{ any; }}; }};"
+                )
+                .expect("a string grows");
             }
             let config = folder.join("named.conf");
             std::fs::write(&config, text).expect("a config");
@@ -185,9 +188,11 @@ pub fn knot(zones: &[Zone<'_>]) -> Server {
         for zone in zones {
             zone.write(folder);
             let name = zone.name;
-            text += &format!(
-                "  - domain: {name}\n    storage: {at}\n    file: {name}.zone\n    zonefile-sync: -1\n    journal-content: none\n"
-            );
+            writeln!(
+                text,
+                "  - domain: {name}\n    storage: {at}\n    file: {name}.zone\n    zonefile-sync: -1\n    journal-content: none"
+            )
+            .expect("a string grows");
         }
         let config = folder.join("knot.conf");
         std::fs::write(&config, text).expect("a config");
@@ -208,7 +213,8 @@ pub fn nsd(zones: &[Zone<'_>]) -> Server {
         );
         for zone in zones {
             zone.write(folder);
-            text += &format!("zone:\n  name: {0}\n  zonefile: {0}.zone\n", zone.name);
+            writeln!(text, "zone:\n  name: {0}\n  zonefile: {0}.zone", zone.name)
+                .expect("a string grows");
         }
         let config = folder.join("nsd.conf");
         std::fs::write(&config, text).expect("a config");
@@ -223,7 +229,7 @@ pub fn unbound(records: &[&str], lines: &str) -> Server {
     Server::start("nx.test", |folder, port| {
         let at = folder.display();
         let data: String =
-            records.iter().map(|record| format!("  local-data: \"{record}\"\n")).collect();
+            records.iter().flat_map(|record| ["  local-data: \"", record, "\"\n"]).collect();
         let text = format!(
             "server:\n  interface: 127.0.0.1@{port}\n  port: {port}\n  username: \"\"\n  chroot: \"\"\n  directory: \"{at}\"\n\
              \x20 pidfile: \"{at}/unbound.pid\"\n  use-syslog: no\n  do-daemonize: no\n  do-not-query-localhost: no\n\
