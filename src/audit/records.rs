@@ -207,11 +207,14 @@ fn lacks(asked: &Asked, scene: &Scene, listed: &ListedHost) -> bool {
         counterpart(list, scene.records, record)
             .is_some_and(|counterpart| std::ptr::eq(counterpart, listed))
     };
-    let mut usable = asked.usable().peekable();
+    let usable: Vec<&crate::model::Answer> = asked.usable().map(|(_, answer)| answer).collect();
+    let is_published = usable.iter().any(|answer| !answer.records.is_empty());
+    // Where KMS is optional the set may be absent, but not in parts.
+    let is_told = !usable.is_empty() && (is_published || scene.domain.kms == KmsMode::Required);
     asked.is_heard()
         && asked.is_known()
-        && usable.peek().is_some()
-        && !usable.any(|(_, answer)| answer.records.iter().any(stands_for))
+        && is_told
+        && !usable.iter().any(|answer| answer.records.iter().any(stands_for))
 }
 
 /// The same target and port twice in one answer, or two targets with one address and port.
