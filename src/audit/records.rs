@@ -280,15 +280,15 @@ fn shared_addresses(scene: &Scene) -> Vec<(IpAddr, Vec<Host>)> {
 
 /// Weight 0 beside others in one priority.
 fn starved(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
-    for record in by_host(scene).filter(|record| record.weight == 0) {
-        let beside = |other: &&Record| other.priority == record.priority && other.weight > 0;
-        let Some(other) = scene.records.iter().find(beside) else { continue };
+    for starved in scene.hosts.iter().filter(|host| host.weight == 0) {
+        let beside = |other: &&DomainHost| other.priority == starved.priority && other.weight > 0;
+        let Some(other) = scene.hosts.iter().find(beside) else { continue };
+        let Some(record) = by_host(scene).find(|record| record.host() == starved.host) else {
+            continue;
+        };
         let message = format!(
             "{} has weight 0 beside {} with {} in priority {}: clients hardly ever pick it",
-            record.host(),
-            other.host(),
-            other.weight,
-            record.priority
+            starved.host, other.host, other.weight, record.priority
         );
         findings.push(draft(scene, Check::WeightStarved, record, message).done());
     }
