@@ -51,7 +51,8 @@ impl Causes {
         }
     }
 
-    /// target-unresolvable, port-mismatch > the same host's host-down.
+    /// target-unresolvable, port-mismatch > the same host's host-down, unless that hits more domains:
+    /// theirs has another cause.
     pub(super) fn explain_hosts(&mut self) {
         for at in 0..self.findings.len() {
             let finding = &self.findings[at];
@@ -59,7 +60,9 @@ impl Causes {
             if !matches!(finding.check, Check::TargetUnresolvable | Check::PortMismatch) {
                 continue;
             }
-            if let Some(down) = self.down.get(host).copied() {
+            let Some(down) = self.down.get(host).copied() else { continue };
+            let hit = &self.findings[down].domains;
+            if hit.iter().all(|domain| finding.domains.contains(domain)) {
                 self.suppress(down, at);
             }
         }

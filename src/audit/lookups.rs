@@ -74,7 +74,9 @@ fn absence(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
 /// The only record's target is the root (RFC 2782): the service is declared absent.
 fn declined(scene: &Scene) -> Option<Arc<Finding>> {
     let [record] = scene.records else { return None };
-    if !record.target.is_root() {
+    let mut says = scene.asked.iter().flat_map(|asked| &asked.servers);
+    let is_said_now = says.any(|says| says.latest.is_some_and(|answer| !answer.records.is_empty()));
+    if !record.target.is_root() || !is_said_now {
         return None;
     }
     let message = format!(

@@ -207,11 +207,14 @@ fn lacks(asked: &Asked, scene: &Scene, listed: &ListedHost) -> bool {
         counterpart(list, scene.records, record)
             .is_some_and(|counterpart| std::ptr::eq(counterpart, listed))
     };
-    let mut usable = asked.usable().peekable();
+    let usable: Vec<&crate::model::Answer> = asked.usable().map(|(_, answer)| answer).collect();
+    let is_published = usable.iter().any(|answer| !answer.records.is_empty());
+    // Where KMS is optional the set may be absent, but not in parts.
+    let is_told = !usable.is_empty() && (is_published || scene.domain.kms == KmsMode::Required);
     asked.is_heard()
         && asked.is_known()
-        && usable.peek().is_some()
-        && !usable.any(|(_, answer)| answer.records.iter().any(stands_for))
+        && is_told
+        && !usable.iter().any(|answer| answer.records.iter().any(stands_for))
 }
 
 /// The same target and port twice in one answer, or two targets with one address and port.
@@ -277,15 +280,15 @@ fn shared_addresses(scene: &Scene) -> Vec<(IpAddr, Vec<Host>)> {
 
 /// Weight 0 beside others in one priority.
 fn starved(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
-    for record in by_host(scene).filter(|record| record.weight == 0) {
-        let beside = |other: &&Record| other.priority == record.priority && other.weight > 0;
-        let Some(other) = scene.records.iter().find(beside) else { continue };
+    for starved in scene.hosts.iter().filter(|host| host.weight == 0) {
+        let beside = |other: &&DomainHost| other.priority == starved.priority && other.weight > 0;
+        let Some(other) = scene.hosts.iter().find(beside) else { continue };
+        let Some(record) = by_host(scene).find(|record| record.host() == starved.host) else {
+            continue;
+        };
         let message = format!(
             "{} has weight 0 beside {} with {} in priority {}: clients hardly ever pick it",
-            record.host(),
-            other.host(),
-            other.weight,
-            record.priority
+            starved.host, other.host, other.weight, record.priority
         );
         findings.push(draft(scene, Check::WeightStarved, record, message).done());
     }

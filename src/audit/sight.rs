@@ -56,7 +56,9 @@ impl Sight {
             expires: Timestamp::MAX,
         };
         sight.status = status(sight.signs());
-        if host.port != plan.kms_port && plan.probe.depth == Depth::Rpc && !sight.status.is_up() {
+        let was_probed = sight.signs().all(|sign| sign.is_some());
+        let fails = was_probed && !sight.status.is_up();
+        if host.port != plan.kms_port && plan.probe.depth == Depth::Rpc && fails {
             sight.elsewhere = sight.find_elsewhere(plan, state, &horizon);
         }
         sight.expires = horizon.expires();

@@ -73,7 +73,8 @@ pub fn resolve(state: &State, resolver: &Resolver, target: &Name, horizon: &Hori
 struct Kind<'a> {
     /// The last usable answer with addresses, of the server that gave it last.
     records: Option<&'a Lookup>,
-    /// Every server was asked, one at least gave a fresh usable answer, and every such answer denies.
+    /// Every server was asked, one at least denied lately and did not fail since, and no fresh answer
+    /// has addresses.
     is_denied: bool,
     /// Some server was not asked yet.
     is_pending: bool,
@@ -98,7 +99,8 @@ impl<'a> Kind<'a> {
             let Some(usable) = &lookup.usable else { continue };
             let is_fresh = horizon.is_fresh(usable.at);
             if usable.value.outcome.is_denial() {
-                denials += usize::from(is_fresh);
+                // A denial before a lookup that failed is no denial now.
+                denials += usize::from(is_fresh && lookup.latest.at == usable.at);
                 continue;
             }
             // It had addresses when it was asked last, but its turn was long ago.

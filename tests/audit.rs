@@ -1,0 +1,154 @@
+//! What the audit says of what was seen, by scenarios: `tests/scenarios/` has a file for each check,
+//! with a case in which it fires and the nearest one in which it must not.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use kmswatch::audit::{Auditor, Memory};
+use kmswatch::model::{Check, EndpointKey, LookupKey, Observation, Snapshot};
+use kmswatch::observe::state::{Changes, State};
+
+#[path = "audit/config.rs"]
+mod config;
+#[path = "audit/scenario.rs"]
+mod scenario;
+
+use scenario::{Case, findings, hosts, start};
+
+#[test]
+fn every_scenario_has_exactly_its_findings() {
+    let mut wrong = Vec::new();
+    for case in all_cases() {
+        let snapshot = audited(&case, case.seen.iter());
+        compare(&mut wrong, &case, &case.findings, &findings(&snapshot));
+        if let Some(expected) = &case.hosts {
+            compare(&mut wrong, &case, expected, &hosts(&snapshot));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_built_check_has_a_firing_and_a_quiet_case() {
+    let mut fires: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
+    for case in all_cases() {
+        let is_of_file = |line: &String| line.split_whitespace().nth(1) == Some(case.file.as_str());
+        fires.entry(case.file.clone()).or_default().insert(case.findings.iter().any(is_of_file));
+    }
+    for check in Check::ALL.iter().filter(|check| check.is_built()) {
+        let seen = fires.get(check.as_str()).cloned().unwrap_or_default();
+        assert_eq!(seen, [false, true].into(), "{check}: a case that fires, and one that must not");
+    }
+}
+
+#[test]
+fn every_finding_speaks_and_has_its_own_id() {
+    for case in all_cases() {
+        let snapshot = audited(&case, case.seen.iter());
+        let ids: BTreeSet<&str> = snapshot.findings.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids.len(), snapshot.findings.len(), "{}: {}: {ids:?}", case.file, case.name);
+        for finding in &snapshot.findings {
+            let place = format!("{}: {}: {}", case.file, case.name, finding.check);
+            assert!(!finding.message.trim().is_empty(), "{place}");
+            assert!(!finding.remedy.is_empty() && !finding.remedy.contains('{'), "{place}");
+        }
+    }
+}
+
+#[test]
+fn the_order_of_observations_changes_nothing() {
+    for case in all_cases() {
+        let forwards = audited(&case, case.seen.iter());
+        let backwards = audited(&case, keys_backwards(&case.seen));
+        assert_eq!(forwards.findings, backwards.findings, "{}: {}", case.file, case.name);
+    }
+}
+
+#[test]
+fn auditing_after_every_observation_ends_the_same() {
+    for case in all_cases() {
+        let mut state = State::default();
+        let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Once);
+        for observation in &case.seen {
+            let at = when(observation);
+            state.record(observation.clone());
+            let changes = state.take_changes();
+            auditor.audit(&state, &changes, at);
+        }
+        let last = auditor.audit(&state, &Changes::default(), case.now);
+        let whole = audited(&case, case.seen.iter());
+        assert_eq!(last.findings, whole.findings, "{}: {}", case.file, case.name);
+        assert_eq!(hosts(&last), hosts(&whole), "{}: {}", case.file, case.name);
+    }
+}
+
+/// Every case of every file, in the order of the files' names.
+fn all_cases() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("tests/scenarios")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    let read = |path: &std::path::PathBuf| {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        scenario::cases(&name, &std::fs::read_to_string(path).expect("a text"))
+    };
+    files.iter().flat_map(read).collect()
+}
+
+fn audited<'a>(case: &Case, seen: impl Iterator<Item = &'a Observation>) -> Snapshot {
+    let mut state = State::default();
+    seen.for_each(|observation| state.record(observation.clone()));
+    let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Once);
+    let changes = state.take_changes();
+    auditor.audit(&state, &changes, case.now)
+}
+
+fn when(observation: &Observation) -> jiff::Timestamp {
+    match observation {
+        Observation::Lookup { at, .. } | Observation::Probe { at, .. } => *at,
+    }
+}
+
+/// The last key first; the observations of one key stay in the order of their times.
+fn keys_backwards(seen: &[Observation]) -> impl Iterator<Item = &Observation> {
+    let mut first: HashMap<Key, usize> = HashMap::new();
+    for (position, observation) in seen.iter().enumerate() {
+        first.entry(key(observation)).or_insert(position);
+    }
+    let mut backwards: Vec<&Observation> = seen.iter().collect();
+    backwards.sort_by_key(|observation| std::cmp::Reverse(first[&key(observation)]));
+    backwards.into_iter()
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Lookup(LookupKey),
+    Endpoint(EndpointKey),
+}
+
+fn key(observation: &Observation) -> Key {
+    match observation {
+        Observation::Lookup { key, .. } => Key::Lookup(key.clone()),
+        Observation::Probe { key, .. } => Key::Endpoint(key.clone()),
+    }
+}
+
+fn compare(wrong: &mut Vec<String>, case: &Case, expected: &[String], found: &[String]) {
+    let only = |one: &[String], other: &[String], sign: &str| -> String {
+        one.iter()
+            .filter(|line| !other.contains(line))
+            .map(|line| format!("  {sign} {line}\n"))
+            .collect()
+    };
+    if expected != found {
+        wrong.push(format!(
+            "{}: {}\n{}{}",
+            case.file,
+            case.name,
+            only(expected, found, "expected"),
+            only(found, expected, "found   "),
+        ));
+    }
+}

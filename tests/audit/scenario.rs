@@ -1,0 +1,307 @@
+//! A scenario as a file has it: what is configured, what was seen, and exactly what follows.
+//!
+//! `[config]` holds for every case of the file and speaks the language of the config (design section
+//! 5); a case's own `config` replaces it key by key. `seen` has a line for each thing that was seen:
+//!
+//! ```text
+//! srv   east.test  10.0.0.53  10 75 1688 kms1.test 3600, 10 25 1688 kms2.test   (TTL 3600 if not given)
+//! srv   east.test  hq         nxdomain            (every server of a resolver; `*`: every server)
+//! srv   east.test  *          aa 10 75 1688 kms1.test                           (with a header flag)
+//! a     kms1.test  *          via alias.test 10.1.0.1, 10.1.0.2
+//! aaaa  kms1.test  *          timeout
+//! addr  kms1.test  10.1.0.1, 2001:db8::1          (A and AAAA on every server; the rest is nodata)
+//! probe 10.1.0.1:1688  kms 700ms                  (over every path, with the time to connect)
+//! probe 10.1.0.1:1688  refused from 10.0.0.9      (over one path only)
+//! host  kms1.test:1700 10.1.0.1 kms 2ms           (addr and probe; port 1688 if not given)
+//! at 60s                                          (what follows was seen that long after the start)
+//! ```
+//!
+//! A finding is a line too: `critical srv-missing domain:east.test at hq hits east.test shows 0x8007232B
+//! suppressed by server-failure`; `hits` is left out where only the subject's own domain is hit.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kmswatch::model::observation::{Answer, Flags, LookupOutcome, Observation, Probe};
+use kmswatch::model::{
+    EndpointKey, Finding, LookupKey, Name, Plan, ProbeOutcome, Record, RecordKind, Snapshot,
+    Subject, Upstream,
+};
+
+use crate::config::plan_of;
+
+/// One scenario, ready to be audited.
+pub struct Case {
+    pub file: String,
+    pub name: String,
+    pub plan: Arc<Plan>,
+    pub seen: Vec<Observation>,
+    pub now: Timestamp,
+    /// The findings, sorted.
+    pub findings: Vec<String>,
+    /// The hosts of every domain, sorted, where the case tells.
+    pub hosts: Option<Vec<String>>,
+}
+
+/// When observing began, in every scenario.
+pub fn start() -> Timestamp {
+    "2026-06-30T12:00:00Z".parse().expect("a time")
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    config: toml::Table,
+    case: Vec<Written>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    #[serde(default)]
+    config: toml::Table,
+    seen: String,
+    now: Option<String>,
+    findings: Vec<String>,
+    hosts: Option<Vec<String>>,
+}
+
+/// The cases of one file.
+pub fn cases(file: &str, text: &str) -> Vec<Case> {
+    let parsed: File = toml::from_str(text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    parsed.case.into_iter().map(|case| read(file, &parsed.config, case)).collect()
+}
+
+fn read(file: &str, config: &toml::Table, case: Written) -> Case {
+    let mut merged = config.clone();
+    merged.extend(case.config);
+    let plan = plan_of(merged).unwrap_or_else(|error| panic!("{file}: {}: {error}", case.name));
+    let mut reader = Reader { plan: &plan, at: SignedDuration::ZERO, seen: Vec::new() };
+    for line in case.seen.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        reader.line(line).unwrap_or_else(|| panic!("{file}: {}: cannot read {line:?}", case.name));
+    }
+    let last = reader.at + SignedDuration::from_secs(1);
+    let now = case.now.map_or(last, |now| now.parse().expect("a duration"));
+    Case {
+        file: file.to_owned(),
+        name: case.name,
+        now: start() + now,
+        seen: reader.seen,
+        plan: Arc::new(plan),
+        findings: sorted(case.findings),
+        hosts: case.hosts.map(sorted),
+    }
+}
+
+struct Reader<'a> {
+    plan: &'a Plan,
+    at: SignedDuration,
+    seen: Vec<Observation>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: &str) -> Option<()> {
+        let (word, rest) = line.split_once(char::is_whitespace)?;
+        let rest = rest.trim();
+        match word {
+            "at" => self.at = rest.parse().ok()?,
+            "srv" | "a" | "aaaa" => self.lookup(word, rest)?,
+            "addr" => {
+                let (name, addresses) = rest.split_once(char::is_whitespace)?;
+                self.addresses(&Name::parse(name).ok()?, addresses)?;
+            }
+            "probe" => {
+                let (endpoint, outcome) = rest.split_once(char::is_whitespace)?;
+                self.probe(endpoint, outcome)?;
+            }
+            "host" => {
+                let (host, rest) = rest.split_once(char::is_whitespace)?;
+                let (address, outcome) = rest.trim().split_once(char::is_whitespace)?;
+                let (name, port) = host.split_once(':').unwrap_or((host, "1688"));
+                self.addresses(&Name::parse(name).ok()?, address)?;
+                let address: IpAddr = address.parse().ok()?;
+                let socket = std::net::SocketAddr::new(address, port.parse().ok()?);
+                self.probe(&socket.to_string(), outcome)?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn lookup(&mut self, kind: &str, rest: &str) -> Option<()> {
+        let mut words = rest.splitn(2, char::is_whitespace);
+        let name = Name::parse(words.next()?).ok()?;
+        let (servers, said) = words.next()?.trim().split_once(char::is_whitespace)?;
+        let (kind, name) = match kind {
+            "srv" => (RecordKind::Srv, Name::owner_of(&name)),
+            "a" => (RecordKind::A, name),
+            _ => (RecordKind::Aaaa, name),
+        };
+        let answer = Arc::new(answer(kind, said.trim())?);
+        for upstream in self.upstreams(servers)? {
+            self.push_lookup(upstream, &name, kind, answer.clone());
+        }
+        Some(())
+    }
+
+    fn addresses(&mut self, name: &Name, addresses: &str) -> Option<()> {
+        let all: Vec<IpAddr> =
+            addresses.split(',').map(|text| text.trim().parse().ok()).collect::<Option<_>>()?;
+        for kind in [RecordKind::A, RecordKind::Aaaa] {
+            let of_kind = |address: &IpAddr| address.is_ipv4() == (kind == RecordKind::A);
+            let mine: Vec<IpAddr> = all.iter().copied().filter(of_kind).collect();
+            let outcome =
+                if mine.is_empty() { LookupOutcome::Nodata } else { LookupOutcome::Records };
+            let answer = Arc::new(Answer { addresses: mine, ..Answer::bare(outcome) });
+            for upstream in self.upstreams("*")? {
+                self.push_lookup(upstream, name, kind, answer.clone());
+            }
+        }
+        Some(())
+    }
+
+    fn push_lookup(
+        &mut self,
+        upstream: Arc<Upstream>,
+        name: &Name,
+        kind: RecordKind,
+        answer: Arc<Answer>,
+    ) {
+        let key = LookupKey { upstream, name: name.clone(), kind };
+        self.seen.push(Observation::Lookup { key, answer, at: start() + self.at });
+    }
+
+    fn probe(&mut self, endpoint: &str, said: &str) -> Option<()> {
+        let address = endpoint.parse().ok()?;
+        let (outcome, from) = said.split_once(" from ").unwrap_or((said, ""));
+        let mut words = outcome.split_whitespace();
+        let outcome = words.next()?;
+        let outcome = *ProbeOutcome::ALL.iter().find(|known| known.as_str() == outcome)?;
+        let connect = match words.next() {
+            Some(took) => Some(took.parse::<SignedDuration>().ok()?.unsigned_abs()),
+            None => None,
+        };
+        let probe = Arc::new(Probe { connect, ..Probe::bare(outcome) });
+        let mut paths: Vec<_> = self.plan.resolvers.iter().map(|one| one.path.clone()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths.retain(|path| from.is_empty() || path.to_string() == from.trim());
+        for path in paths.iter().filter(|_| words.next().is_none()) {
+            let key = EndpointKey { path: path.clone(), address };
+            let at = start() + self.at;
+            self.seen.push(Observation::Probe { key, probe: probe.clone(), at });
+        }
+        (!paths.is_empty()).then_some(())
+    }
+
+    /// `*`, the name of a resolver, or a server; each upstream once.
+    fn upstreams(&self, of: &str) -> Option<Vec<Arc<Upstream>>> {
+        let mut found: Vec<Arc<Upstream>> = Vec::new();
+        for resolver in &self.plan.resolvers {
+            let is_meant = |upstream: &&Arc<Upstream>| {
+                of == "*" || *resolver.name == *of || upstream.server.to_string() == of
+            };
+            for upstream in resolver.upstreams.iter().filter(is_meant) {
+                if !found.iter().any(|known| Arc::ptr_eq(known, upstream)) {
+                    found.push(upstream.clone());
+                }
+            }
+        }
+        (!found.is_empty()).then_some(found)
+    }
+}
+
+fn answer(kind: RecordKind, said: &str) -> Option<Answer> {
+    let (flags, said) = match said.strip_prefix("aa ") {
+        Some(rest) => (Flags { aa: true, ..Flags::default() }, rest.trim()),
+        None => (Flags::default(), said),
+    };
+    if let Some(outcome) = LookupOutcome::ALL.iter().find(|known| known.as_str() == said) {
+        return Some(Answer { flags, ..Answer::bare(*outcome) });
+    }
+    let mut answer = Answer { flags, ..Answer::bare(LookupOutcome::Records) };
+    let mut said = said;
+    while let Some(rest) = said.strip_prefix("via ") {
+        let (alias, rest) = rest.trim().split_once(char::is_whitespace)?;
+        answer.aliases.push(Name::parse(alias).ok()?);
+        said = rest.trim();
+    }
+    for item in said.split(',').map(str::trim) {
+        match kind {
+            RecordKind::Srv => answer.records.push(record(item)?),
+            RecordKind::A | RecordKind::Aaaa => answer.addresses.push(item.parse().ok()?),
+        }
+    }
+    answer.records.sort_unstable();
+    answer.addresses.sort_unstable();
+    Some(answer)
+}
+
+/// `10 75 1688 kms.test 3600`.
+fn record(text: &str) -> Option<Record> {
+    let mut words = text.split_whitespace();
+    let (priority, weight, port) =
+        (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let target = words.next()?;
+    // As a server sends it: a target may be the root, or spell an address.
+    let target =
+        Name::from_labels(target.split('.').filter(|label| !label.is_empty()).map(str::as_bytes));
+    let ttl = words.next().map_or(Some(3600), |ttl| ttl.parse().ok())?;
+    words.next().is_none().then_some(Record { priority, weight, port, target, ttl })
+}
+
+/// The findings of a snapshot as a file writes them, sorted.
+pub fn findings(snapshot: &Snapshot) -> Vec<String> {
+    sorted(snapshot.findings.iter().map(|finding| shown(finding, snapshot)).collect())
+}
+
+/// The hosts of every domain as a file writes them, sorted.
+pub fn hosts(snapshot: &Snapshot) -> Vec<String> {
+    let of_domain = |entry: &kmswatch::model::snapshot::DomainEntry| -> Vec<String> {
+        let name = &entry.view.domain.name;
+        let line = |host: &kmswatch::model::snapshot::DomainHost| {
+            format!(
+                "{name} {} {} share {} live {}",
+                host.host, host.status, host.share, host.live_share
+            )
+        };
+        entry.view.hosts.iter().map(line).collect()
+    };
+    sorted(snapshot.domains.iter().flat_map(of_domain).collect())
+}
+
+fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
+    let mut line = format!("{} {} {}", finding.severity, finding.check, finding.subject);
+    if let Some(resolver) = &finding.resolver {
+        line += &format!(" at {resolver}");
+    }
+    let own = match &finding.subject {
+        Subject::Domain(domain) | Subject::Record { domain, .. } => Some(domain),
+        Subject::Server(_) | Subject::Host(_) => None,
+    };
+    if !(finding.domains.len() == 1 && own == finding.domains.first()) {
+        let hit: Vec<&str> = finding.domains.iter().map(Name::as_str).collect();
+        line += &format!(" hits {}", if hit.is_empty() { "none".into() } else { hit.join(", ") });
+    }
+    if let Some(code) = finding.client_error {
+        line += &format!(" shows {code}");
+    }
+    match &finding.suppressed_by {
+        Some(id) => {
+            let greater = snapshot.findings.iter().find(|other| other.id == *id);
+            line + &format!(" suppressed by {}", greater.expect("it is there").check)
+        }
+        None => line,
+    }
+}
+
+/// One space between words, lines in order.
+fn sorted(lines: Vec<String>) -> Vec<String> {
+    let tidy = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut lines: Vec<String> = lines.into_iter().map(tidy).collect();
+    lines.sort_unstable();
+    lines
+}
