@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use kmswatch::clock::Clock;
 use kmswatch::demo::{Behaviour, RpcListener};
@@ -24,6 +24,7 @@ use kmswatch::model::{
 use kmswatch::stats::Stats;
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 const DOMAINS: usize = 10_000;
 const HOSTS: usize = 200;
@@ -57,9 +58,9 @@ fn compare() -> ExitCode {
             .status()
             .is_ok_and(|status| status.success())
     });
-    let probed = listeners.iter().map(RpcListener::connections).sum::<u64>();
+    let before = listeners.iter().map(RpcListener::connections).sum::<u64>();
     let check = median("kmswatch check", || check(&config));
-    let probes = listeners.iter().map(RpcListener::connections).sum::<u64>() - probed;
+    let probes = listeners.iter().map(RpcListener::connections).sum::<u64>() - before;
     let ratio = check.cpu / alone.cpu;
     println!(
         "ratio: CPU {ratio:.2} (at most {MOST_CPU}); {} KiB resident (at most {MOST_KIB})",
@@ -183,7 +184,9 @@ fn cost(name: &str, run: &impl Fn() -> bool) -> Cost {
 /// Seconds of CPU time of all children that ended, and the KiB of the greatest.
 fn children() -> (f64, i64) {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("Linux has it");
-    let seconds =
-        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    (seconds(usage.user_time()) + seconds(usage.system_time()), usage.max_rss())
+    let time = |time: nix::sys::time::TimeVal| {
+        Duration::from_secs(time.tv_sec().unsigned_abs())
+            + Duration::from_micros(time.tv_usec().unsigned_abs())
+    };
+    ((time(usage.user_time()) + time(usage.system_time())).as_secs_f64(), usage.max_rss())
 }

@@ -119,6 +119,7 @@ fn domain(at: usize, resolver: &Arc<Resolver>) -> DomainEntry {
         answers: answers.collect(),
         hosts: hosts.collect(),
         records,
+        is_known: true,
         audited: Timestamp::UNIX_EPOCH,
     };
     DomainEntry { status: Status::Ok, view: Arc::new(view) }

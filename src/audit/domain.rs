@@ -85,7 +85,9 @@ pub(super) fn audit_domain(
     if domain.kms != KmsMode::None {
         tiers::check(&scene, &mut findings);
     }
-    let view = DomainView { domain: domain.clone(), answers, records, hosts, audited: now };
+    let is_known = asked.iter().flat_map(|asked| &asked.servers).any(|says| says.held.is_some());
+    let view =
+        DomainView { domain: domain.clone(), answers, records, is_known, hosts, audited: now };
     DomainAudit { view: Arc::new(view), findings, sights, lacking, expires: horizon.expires() }
 }
 

@@ -56,27 +56,26 @@ pub(super) fn check<'a>(
     horizon: &Horizon,
     findings: &mut Vec<Arc<Finding>>,
 ) -> Vec<(Arc<str>, Vec<FindingId>)> {
-    let mut records: HashMap<usize, Record, FixedState> = HashMap::default();
+    let mut records: HashMap<&'a Upstream, Record, FixedState> = HashMap::default();
     for view in views {
         add_domain(view, horizon, &mut records);
     }
     add_targets(state, sights, horizon, &mut records);
-    let fails =
-        |upstream: &Arc<Upstream>| records.get(&id(upstream)).is_some_and(Record::is_failure);
+    let fails = |upstream: &Arc<Upstream>| records.get(&**upstream).is_some_and(Record::is_failure);
     let dead: Vec<&Arc<Resolver>> =
         plan.resolvers.iter().filter(|resolver| resolver.upstreams.iter().all(fails)).collect();
-    let mut ids: HashMap<usize, FindingId, FixedState> = HashMap::default();
+    let mut ids: HashMap<&Upstream, FindingId, FixedState> = HashMap::default();
     for upstream in plan.resolvers.iter().flat_map(|resolver| &resolver.upstreams) {
-        if !fails(upstream) || ids.contains_key(&id(upstream)) {
+        if !fails(upstream) || ids.contains_key(&**upstream) {
             continue;
         }
         let is_dead = dead.iter().any(|resolver| has(resolver, upstream));
-        let finding = finding(plan, upstream, &records[&id(upstream)], is_dead);
-        ids.insert(id(upstream), finding.id.clone());
+        let finding = finding(plan, upstream, &records[&**upstream], is_dead);
+        ids.insert(upstream, finding.id.clone());
         findings.push(finding);
     }
     let of = |resolver: &&Arc<Resolver>| {
-        let ids = resolver.upstreams.iter().filter_map(|upstream| ids.get(&id(upstream)).cloned());
+        let ids = resolver.upstreams.iter().filter_map(|upstream| ids.get(&**upstream).cloned());
         (resolver.name.clone(), ids.collect())
     };
     dead.iter().map(of).collect()
@@ -85,17 +84,17 @@ pub(super) fn check<'a>(
 fn add_domain<'a>(
     view: &'a DomainView,
     horizon: &Horizon,
-    records: &mut HashMap<usize, Record<'a>, FixedState>,
+    records: &mut HashMap<&'a Upstream, Record<'a>, FixedState>,
 ) {
     for (position, answer) in view.answers.iter().enumerate() {
         let before = &view.answers[..position];
         // A server of two resolvers is asked once.
         if !horizon.is_fresh(answer.at)
-            || before.iter().any(|other| Arc::ptr_eq(&other.upstream, &answer.upstream))
+            || before.iter().any(|other| other.upstream == answer.upstream)
         {
             continue;
         }
-        let record = records.entry(id(&answer.upstream)).or_default();
+        let record = records.entry(&answer.upstream).or_default();
         let is_usable = answer.answer.outcome.is_usable();
         record.add(is_usable, answer.answer.outcome);
         if !is_usable {
@@ -108,13 +107,13 @@ fn add_targets<'a>(
     state: &State,
     sights: impl Iterator<Item = &'a Arc<Sight>>,
     horizon: &Horizon,
-    records: &mut HashMap<usize, Record<'a>, FixedState>,
+    records: &mut HashMap<&'a Upstream, Record<'a>, FixedState>,
 ) {
-    let mut seen: HashSet<(usize, &Name), FixedState> = HashSet::default();
+    let mut seen: HashSet<(&Upstream, &Name), FixedState> = HashSet::default();
     for sight in sights {
         for upstream in &sight.resolver.upstreams {
             let target = &sight.host.target;
-            if target.as_address().is_some() || !seen.insert((id(upstream), target)) {
+            if target.as_address().is_some() || !seen.insert((&**upstream, target)) {
                 continue;
             }
             let latest = ADDRESS_KINDS.iter().filter_map(|kind| {
@@ -128,7 +127,7 @@ fn add_targets<'a>(
             let outcomes: Vec<LookupOutcome> = latest.map(|latest| latest.value.outcome).collect();
             if let Some(first) = outcomes.first() {
                 let is_usable = outcomes.iter().any(|outcome| outcome.is_usable());
-                records.entry(id(upstream)).or_default().add(is_usable, *first);
+                records.entry(upstream).or_default().add(is_usable, *first);
             }
         }
     }
@@ -186,9 +185,4 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
 
 fn has(resolver: &Resolver, upstream: &Arc<Upstream>) -> bool {
     resolver.upstreams.iter().any(|other| **other == **upstream)
-}
-
-/// Where the upstream stands in memory: config shares one between all who ask it.
-fn id(upstream: &Arc<Upstream>) -> usize {
-    Arc::as_ptr(upstream).addr()
 }

@@ -47,8 +47,7 @@ fn srv_records(snapshot: &Snapshot) -> Family {
     let mut family = Family::new(names::SRV_RECORDS);
     for view in views(snapshot) {
         let distinct: BTreeSet<_> = view.records.iter().map(Record::identity).collect();
-        let denied = view.answers.iter().any(|view| view.answer.outcome.is_usable());
-        if denied || !distinct.is_empty() {
+        if view.is_known {
             family.push([domain(view)], number(distinct.len()));
         }
     }
@@ -112,11 +111,10 @@ fn host_live_share(snapshot: &Snapshot) -> Family {
 fn hosts_up(snapshot: &Snapshot) -> Family {
     let mut family = Family::new(names::HOSTS_UP);
     for view in views(snapshot) {
-        let known = view.answers.iter().any(|view| view.answer.outcome.is_usable());
         let hosts = by_host(&view.hosts);
         let ups: Vec<_> = hosts.iter().map(|same| worst(snapshot, view, same)).collect();
         let up = ups.iter().filter(|up| **up == Some(1.0)).count();
-        let told = if ups.is_empty() { known } else { ups.iter().all(Option::is_some) };
+        let told = if ups.is_empty() { view.is_known } else { ups.iter().all(Option::is_some) };
         if up > 0 || told {
             family.push([domain(view)], number(up));
         }

@@ -52,6 +52,9 @@ pub struct DomainView {
     pub answers: Vec<AnswerView>,
     /// The union of the servers' last usable answers: distinct, sorted; the TTL is the least.
     pub records: Vec<Record>,
+    /// Whether some server ever answered usably: else nothing is known of the records, not even that
+    /// there are none.
+    pub is_known: bool,
     /// The hosts of `records`: duplicates collapsed, sorted by priority, weight (greatest first), name.
     pub hosts: Vec<DomainHost>,
     /// When it was audited.

@@ -226,9 +226,11 @@ pub(crate) fn entry(
     });
     let planned =
         PlannedDomain::new(name(domain), [resolver.clone()].into(), kms, None, Labels::default());
+    let answers: Vec<AnswerView> = answers.collect();
     let view = DomainView {
         domain: Arc::new(planned),
-        answers: answers.collect(),
+        is_known: answers.iter().any(|view| view.answer.outcome.is_usable()),
+        answers,
         records: records.to_vec(),
         hosts: domain_hosts(records),
         audited: time("2026-03-01T12:00:00.4Z"),
