@@ -113,7 +113,7 @@ fn is_asked(
         decoder.read_slice(question.wire.len())?;
         return Ok(true);
     }
-    WireName::read(decoder)?;
+    read_name(decoder)?;
     decoder.read_slice(4)?;
     Ok(false)
 }
@@ -309,13 +309,13 @@ enum Owner {
 }
 
 impl Owner {
-    fn read(decoder: &mut BinDecoder<'_>) -> Result<Self, DecodeError> {
+    fn read(decoder: &mut BinDecoder<'_>) -> Result<Self, Broken> {
         let mut ahead = decoder.clone(u16::try_from(decoder.index()).unwrap_or(u16::MAX));
         if ahead.read_u16().is_ok_and(|field| field.unverified(/* compared */) == 0xc00c) {
             decoder.read_u16()?;
             return Ok(Self::Question);
         }
-        Ok(Self::Other(WireName::read(decoder)?))
+        Ok(Self::Other(read_name(decoder)?))
     }
 
     fn is(&self, name: &Name, asked: &Name) -> bool {
@@ -337,7 +337,7 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn read(decoder: &mut BinDecoder<'a>) -> Result<Self, DecodeError> {
+    fn read(decoder: &mut BinDecoder<'a>) -> Result<Self, Broken> {
         let owner = Owner::read(decoder)?;
         let kind = decoder.read_u16()?.unverified(/* any is legal */);
         let class = decoder.read_u16()?.unverified(/* any is legal */);
@@ -361,7 +361,7 @@ impl<'a> Entry<'a> {
         // The data lies within a message of at most 64 KiB.
         let at = u16::try_from(self.data_at + skip).map_err(|_| "a record lies too far in")?;
         let mut decoder = message.clone(at);
-        let name = WireName::read(&mut decoder)?;
+        let name = read_name(&mut decoder)?;
         if decoder.index() != self.data_at + self.data.len() {
             return Err("a record is longer or shorter than its name".into());
         }
@@ -405,6 +405,33 @@ impl<'a> Entry<'a> {
             .map(IpAddr::from)
             .map_err(|_| "an address record has a wrong length".into())
     }
+}
+
+/// Labels and pointers of one name; a name has at most 127 labels (RFC 1035 section 2.3.4).
+const MAX_STEPS: usize = 256;
+
+/// Reads a name, unless it jumps about: thousands of names that each follow thousands of pointers
+/// fit into one message, and would keep us busy for a second.
+fn read_name(decoder: &mut BinDecoder<'_>) -> Result<WireName, Broken> {
+    let end = decoder.index() + decoder.len();
+    let mut ahead = decoder.clone(u16::try_from(decoder.index()).unwrap_or(u16::MAX));
+    for _ in 0..MAX_STEPS {
+        let length = ahead.pop()?.unverified(/* compared */);
+        if length == 0 {
+            return Ok(WireName::read(decoder)?);
+        }
+        if length < 0xc0 {
+            ahead.read_slice(length.into())?;
+            continue;
+        }
+        let low = ahead.pop()?.unverified(/* checked below */);
+        let target = u16::from_be_bytes([length & 0x3f, low]);
+        if usize::from(target) >= end {
+            return Err("a name points beyond the message".into());
+        }
+        ahead = decoder.clone(target);
+    }
+    Err("a name has too many labels and pointers, or loops".into())
 }
 
 fn to_model(name: &WireName) -> Name {
@@ -557,6 +584,25 @@ mod tests {
         for length in 0..whole.len() {
             assert!(matches!(read(&whole[..length], &question), Reading::Broken(_)), "{length}");
         }
+    }
+
+    #[test]
+    fn a_name_that_follows_hundreds_of_pointers_is_broken() {
+        // A record full of pointers, each to the one before, and a name that points to the last.
+        let chain = |pointers: u16| {
+            move |message: Message| {
+                let at = u16::try_from(message.bytes().len()).expect("short") + 12;
+                let to = |place: u16| (0xc000 | place).to_be_bytes();
+                let mut data = vec![0];
+                (0..pointers).for_each(|n| {
+                    data.extend(to(if n == 0 { at } else { at + 2 * n - 1 }));
+                });
+                let last = to(at + 2 * pointers - 1);
+                message.record(0, QUESTION, (16, IN, 1), &data).record(0, &last, (16, IN, 1), &[])
+            }
+        };
+        assert_eq!(answer(RecordKind::Srv, chain(200)).outcome, LookupOutcome::Nodata);
+        assert!(is_broken(chain(300)));
     }
 
     #[test]
