@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::snapshot::DomainView;
 use crate::model::snapshot::{DomainEntry, DomainHost, EndpointView, HostStatus, HostView};
 use crate::model::{
     Answer, Check, FindingState, Host, KmsMode, LookupOutcome, Name, Path, Probe, ProbeOutcome,
