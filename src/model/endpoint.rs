@@ -1,6 +1,7 @@
 //! From where (path), whom (server, endpoint), and the keys that the state is kept under.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -74,12 +75,20 @@ impl fmt::Display for Server {
 }
 
 /// A server as asked over one path. Shared by every key that asks it.
-#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Upstream {
     /// The server.
     pub server: Server,
     /// From where.
     pub path: Path,
+}
+
+/// By address alone: every key of the state is hashed with it, and hardly two upstreams of a config
+/// share one.
+impl Hash for Upstream {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.server.address.hash(hasher);
+    }
 }
 
 /// What a lookup asks for.

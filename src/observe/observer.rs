@@ -50,7 +50,10 @@ struct Backlog {
 /// At most so many keys are handed over at once.
 const BATCH: usize = 256;
 /// Working out the work takes at most one part in so many of the time.
-const WORK_PART: u32 = 20;
+const WORK_PART: u32 = 50;
+
+/// Nobody minds when an observation is so much later than its slot.
+const LONGEST_MOMENT: Duration = Duration::from_millis(50);
 
 impl Observer {
     /// Begins with `plan`; everything is due at once. `inbox` is what the outlet's observations
@@ -106,7 +109,7 @@ impl Observer {
             self.backlog.push(key, slot);
         }
         self.give_out(outlet, now);
-        let wake = self.next_wake(until);
+        let wake = self.next_wake(now, until);
         tokio::select! {
             biased;
             batch = self.inbox.recv() => batch.into_iter().flatten().for_each(|seen| self.take(seen)),
@@ -170,8 +173,11 @@ impl Observer {
         self.next_work = done + (done - now) * WORK_PART;
     }
 
-    fn next_wake(&mut self, until: Instant) -> Instant {
-        let slot = self.schedule.next_slot().unwrap_or(until);
+    fn next_wake(&mut self, now: Instant, until: Instant) -> Instant {
+        // What comes due within a moment is given out together: to wake for each key costs more
+        // than to ask it.
+        let moment = (self.plan.interval / 1000).min(LONGEST_MOMENT);
+        let slot = self.schedule.next_slot().map_or(until, |slot| slot.max(now + moment));
         let work = match self.revision == Some(self.state.revision()) {
             true => self.next_work + self.plan.interval,
             false => self.next_work,
