@@ -10,6 +10,10 @@ use kmswatch::observe::state::{Changes, State};
 
 #[path = "audit/config.rs"]
 mod config;
+#[path = "audit/estate.rs"]
+mod estate;
+#[path = "audit/properties.rs"]
+mod properties;
 #[path = "audit/scenario.rs"]
 mod scenario;
 
@@ -136,19 +140,12 @@ fn key(observation: &Observation) -> Key {
 }
 
 fn compare(wrong: &mut Vec<String>, case: &Case, expected: &[String], found: &[String]) {
-    let only = |one: &[String], other: &[String], sign: &str| -> String {
-        one.iter()
-            .filter(|line| !other.contains(line))
-            .map(|line| format!("  {sign} {line}\n"))
-            .collect()
-    };
-    if expected != found {
-        wrong.push(format!(
-            "{}: {}\n{}{}",
-            case.file,
-            case.name,
-            only(expected, found, "expected"),
-            only(found, expected, "found   "),
-        ));
+    if expected == found {
+        return;
     }
+    wrong.push(format!("{}: {}", case.file, case.name));
+    let only_expected = expected.iter().filter(|line| !found.contains(line));
+    wrong.extend(only_expected.map(|line| format!("  expected {line}")));
+    let only_found = found.iter().filter(|line| !expected.contains(line));
+    wrong.extend(only_found.map(|line| format!("  found    {line}")));
 }

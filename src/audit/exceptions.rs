@@ -19,6 +19,16 @@ pub(super) fn apply(plan: &Plan, findings: Vec<Arc<Finding>>, now: Timestamp) ->
     findings.into_iter().filter_map(|finding| accept(plan, finding, today)).collect()
 }
 
+/// The last moment at which every exception that holds now still does.
+pub(super) fn expire(plan: &Plan, now: Timestamp) -> Timestamp {
+    let today = TimeZone::UTC.to_datetime(now).date();
+    let days = plan.exceptions.iter().filter_map(|exception| exception.expires);
+    let first = days.filter(|last| today <= *last).min();
+    let end =
+        first.and_then(|last| TimeZone::UTC.to_timestamp(last.at(23, 59, 59, 999_999_999)).ok());
+    end.unwrap_or(Timestamp::MAX)
+}
+
 fn accept(plan: &Plan, mut finding: Arc<Finding>, today: Date) -> Option<Arc<Finding>> {
     let Some(exception) = plan.exceptions.iter().find(|exception| fits(exception, &finding, today))
     else {

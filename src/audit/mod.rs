@@ -40,6 +40,8 @@ pub struct Auditor {
     /// In the order of the plan.
     domains: Vec<Option<DomainAudit>>,
     sights: Sights,
+    /// Until then, only a new observation changes what concerns more than one domain.
+    expires: Timestamp,
     /// Since when each finding has been there without a break; `None` where nobody watches for long.
     since: Option<HashMap<FindingId, Timestamp, FixedState>>,
 }
@@ -63,7 +65,8 @@ impl Auditor {
     pub fn new(plan: Arc<Plan>, started: Timestamp, memory: Memory) -> Self {
         let domains = plan.domains.iter().map(|_| None).collect();
         let since = (memory == Memory::Watching).then(HashMap::default);
-        Self { plan, started, generation: 0, domains, sights: Sights::default(), since }
+        let (sights, expires) = (Sights::default(), Timestamp::MAX);
+        Self { plan, started, generation: 0, domains, sights, expires, since }
     }
 
     /// Takes over another plan; everything is audited anew.
@@ -76,6 +79,7 @@ impl Auditor {
     /// Whether an audit at `now` would see anything that the last one did not.
     pub fn is_due(&self, changes: &Changes, now: Timestamp) -> bool {
         !changes.is_empty()
+            || self.expires < now
             || self
                 .domains
                 .iter()
@@ -172,6 +176,7 @@ impl Auditor {
         causes.explain_hosts();
         audits().for_each(|audit| causes.explain_domain(audit));
         let mut findings = causes.done();
+        self.expires = horizon.expires().min(exceptions::expire(&self.plan, now));
         self.sights.retain(|key, _| used.contains(key));
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)

@@ -160,11 +160,10 @@ impl Planner<'_> {
             };
             for kind in ADDRESS_KINDS {
                 let key = LookupKey { upstream: upstream.clone(), name: target.clone(), kind };
-                // Two resolvers may share a server: the more frequent turn serves both.
+                // Two resolvers may share a server: as often as one wants it, as early as the other.
                 let known = self.work.addresses.entry(key).or_insert(turn);
-                if turn.every < known.every || turn.offset < known.offset {
-                    *known = turn;
-                }
+                known.every = known.every.min(turn.every);
+                known.offset = known.offset.min(turn.offset);
             }
         }
     }

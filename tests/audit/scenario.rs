@@ -274,28 +274,24 @@ pub fn hosts(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
-    let mut line = format!("{} {} {}", finding.severity, finding.check, finding.subject);
-    if let Some(resolver) = &finding.resolver {
-        line += &format!(" at {resolver}");
-    }
     let own = match &finding.subject {
         Subject::Domain(domain) | Subject::Record { domain, .. } => Some(domain),
         Subject::Server(_) | Subject::Host(_) => None,
     };
-    if !(finding.domains.len() == 1 && own == finding.domains.first()) {
-        let hit: Vec<&str> = finding.domains.iter().map(Name::as_str).collect();
-        line += &format!(" hits {}", if hit.is_empty() { "none".into() } else { hit.join(", ") });
-    }
-    if let Some(code) = finding.client_error {
-        line += &format!(" shows {code}");
-    }
-    match &finding.suppressed_by {
-        Some(id) => {
-            let greater = snapshot.findings.iter().find(|other| other.id == *id);
-            line + &format!(" suppressed by {}", greater.expect("it is there").check)
-        }
-        None => line,
-    }
+    let hit: Vec<&str> = finding.domains.iter().map(Name::as_str).collect();
+    let is_own = hit.len() == 1 && own == finding.domains.first();
+    let hits = if hit.is_empty() { "none".to_owned() } else { hit.join(", ") };
+    let greater = finding.suppressed_by.as_ref().map(|id| {
+        snapshot.findings.iter().find(|other| other.id == *id).expect("it is there").check
+    });
+    let parts = [
+        Some(format!("{} {} {}", finding.severity, finding.check, finding.subject)),
+        finding.resolver.as_ref().map(|resolver| format!("at {resolver}")),
+        (!is_own).then(|| format!("hits {hits}")),
+        finding.client_error.map(|code| format!("shows {code}")),
+        greater.map(|check| format!("suppressed by {check}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// One space between words, lines in order.
