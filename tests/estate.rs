@@ -318,6 +318,15 @@ fn one_silent_server_and_then_all() {
             "server-failure server:second critical active",
         ],
     );
+    // The cause is the servers; what clients show is still the failure of their lookup.
+    let config = program::Config::new(&estate.config("", LISTED));
+    let mut command = program::kmswatch();
+    let human = program::Ended::of(command.args(["check", "-c"]).arg(config.path())).stdout;
+    assert_eq!(
+        human.lines().next(),
+        Some("1 of 1 domain has trouble: clients in contoso.test would fail with 0x800705B4."),
+        "{human}"
+    );
 }
 
 #[test]

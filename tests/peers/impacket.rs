@@ -2,9 +2,10 @@
 //! `tests/tools/venv.sh` makes. Include it with `#[path = "peers/impacket.rs"] mod impacket;`.
 #![allow(dead_code, reason = "each test that includes this uses its own part")]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The KMS interface.
@@ -21,25 +22,33 @@ pub struct RpcServer {
 impl RpcServer {
     /// Starts it on a free port of 127.0.0.1, with one interface registered.
     pub fn start(interface: [&str; 2]) -> Self {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-        let made = Command::new(tests.join("tools/venv.sh"))
-            .arg(target_directory())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("bash runs");
-        assert!(made.status.success(), "no Python environment");
-        let python = String::from_utf8(made.stdout).expect("a path");
-        let mut process = Command::new(python.trim())
-            .arg(tests.join("peers/rpc_server.py"))
-            .args(interface)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the environment's Python");
+        let (python, script) = program();
+        let mut command = Command::new(python);
+        command.arg(script).args(interface);
+        let (process, port) = Self::spawn(&mut command);
+        Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// Starts it elsewhere: `command` makes a command that runs a program there.
+    pub fn start_at(
+        address: SocketAddr,
+        interface: [&str; 2],
+        command: impl FnOnce(&OsStr) -> Command,
+    ) -> Self {
+        let (python, script) = program();
+        let mut command = command(python.as_ref());
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        command.arg(script).args(interface).args([ip, port]);
+        let (process, _) = Self::spawn(&mut command);
+        Self { process, address }
+    }
+
+    fn spawn(command: &mut Command) -> (Child, u16) {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the environment's Python");
         let mut port = String::new();
         let output = process.stdout.take().expect("a pipe");
         BufReader::new(output).read_line(&mut port).expect("a line");
-        let port: u16 = port.trim().parse().expect("the server prints its port");
-        Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+        (process, port.trim().parse().expect("the server prints its port"))
     }
 
     /// Where it listens.
@@ -53,6 +62,19 @@ impl Drop for RpcServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The Python that has impacket, and the script.
+fn program() -> (String, PathBuf) {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let made = Command::new(tests.join("tools/venv.sh"))
+        .arg(target_directory())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("bash runs");
+    assert!(made.status.success(), "no Python environment");
+    let python = String::from_utf8(made.stdout).expect("a path");
+    (python.trim().to_owned(), tests.join("peers/rpc_server.py"))
 }
 
 /// Where this test was built, two directories above it.
