@@ -31,6 +31,7 @@ fn expect(name: &str, report: &Report, code: i32, expected: &[&str]) {
     assert_eq!(report.code, Some(code), "{name}");
 }
 
+const ROUTER: &str = "10.88.1.1";
 const ONE_HOST: &str = "redundancy-none domain:contoso.test info active";
 const ALL_DOWN: [&str; 3] = [
     "all-hosts-down domain:contoso.test critical active",
@@ -43,7 +44,6 @@ fn a_firewall_before_the_host_is_told_by_what_it_does() {
     let site = site();
     let config = [SETTINGS, LISTED].concat();
     expect("open", &site.check(&config), 0, &[ONE_HOST]);
-    const ROUTER: &str = "10.88.1.1";
     for (action, outcome, rejected_by) in [
         ("drop", "timeout", None),
         ("reject with tcp reset", "refused", None),

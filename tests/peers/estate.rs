@@ -77,11 +77,11 @@ pub const LISTED_THREE: &str = "[[domain]]\nname = \"contoso.test\"\n\
     hosts = [\"kms1.contoso.test:PORT\", \"kms2.contoso.test:PORT\", \"kms3.contoso.test:PORT\"]\n";
 
 fn records(port: u16) -> String {
-    let addresses: String = (1..)
-        .zip(ADDRESSES)
-        .map(|(number, address)| format!("kms{number} A {address}\n"))
-        .collect();
-    format!("_vlmcs._tcp SRV 10 75 {port} kms1\n_vlmcs._tcp SRV 10 25 {port} kms2\n{addresses}")
+    let [one, two, three] = ADDRESSES;
+    format!(
+        "_vlmcs._tcp SRV 10 75 {port} kms1\n_vlmcs._tcp SRV 10 25 {port} kms2\n\
+         kms1 A {one}\nkms2 A {two}\nkms3 A {three}\n"
+    )
 }
 
 /// A port that is free on every address.
