@@ -1,60 +1,12 @@
-//! Probes of an RPC runtime that somebody else wrote: impacket's, in a Python environment that
-//! `tests/tools/venv.sh` makes.
+//! Probes of an RPC runtime that somebody else wrote.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+#[path = "peers/impacket.rs"]
+mod impacket;
 
+use impacket::{ENDPOINT_MAPPER, KMS, RpcServer};
 use kmswatch::model::plan::ProbeSettings;
 use kmswatch::model::{EndpointKey, ProbeOutcome};
 use kmswatch::probe::probe;
-
-const KMS: [&str; 2] = ["51c82175-844e-4750-b0d8-ec255555bc06", "1.0"];
-const ENDPOINT_MAPPER: [&str; 2] = ["e1af8308-5d1f-11c9-91a4-08002b14a0fa", "3.0"];
-
-/// Killed when dropped.
-struct RpcServer {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl RpcServer {
-    fn start(interface: [&str; 2]) -> Self {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-        let made = Command::new(tests.join("tools/venv.sh"))
-            .arg(target_directory())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("bash runs");
-        assert!(made.status.success(), "no Python environment");
-        let python = String::from_utf8(made.stdout).expect("a path");
-        let mut process = Command::new(python.trim())
-            .arg(tests.join("peers/rpc_server.py"))
-            .args(interface)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the environment's Python");
-        let mut port = String::new();
-        let output = process.stdout.take().expect("a pipe");
-        BufReader::new(output).read_line(&mut port).expect("a line");
-        let port: u16 = port.trim().parse().expect("the server prints its port");
-        Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
-    }
-}
-
-impl Drop for RpcServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Where this test was built, two directories above it.
-fn target_directory() -> std::path::PathBuf {
-    let test = std::env::current_exe().expect("this test has a path");
-    test.ancestors().nth(3).expect("target/PROFILE/deps/TEST").to_owned()
-}
 
 #[tokio::test]
 async fn impacket_is_told_apart_by_what_it_has_registered() {
@@ -79,7 +31,7 @@ async fn impacket_is_told_apart_by_what_it_has_registered() {
     ] {
         let server = RpcServer::start(interface);
         let settings = ProbeSettings { control, ..ProbeSettings::default() };
-        let key = EndpointKey { path: std::sync::Arc::default(), address: server.address };
+        let key = EndpointKey { path: std::sync::Arc::default(), address: server.address() };
         // It takes one connection at a time: the second probe shows that the first one let go.
         for _ in 0..2 {
             let probe = probe(&key, &settings).await;

@@ -90,12 +90,15 @@ pub(crate) fn spread(name: &Name) -> u64 {
     hasher.finish()
 }
 
+/// The endpoints of a host, and for how many of them room is kept while its addresses are awaited.
+type Endpoints = (Arc<[EndpointKey]>, usize);
+
 struct Planner<'a> {
     plan: &'a Plan,
     state: &'a State,
     horizon: Horizon,
     /// Endpoints by resolver (its place in memory: resolvers of a plan are shared) and host.
-    hosts: HashMap<(*const Resolver, Host), Arc<[EndpointKey]>, FixedState>,
+    hosts: HashMap<(*const Resolver, Host), Endpoints, FixedState>,
     targets: HashSet<(*const Resolver, Name), FixedState>,
     work: Work,
 }
@@ -122,20 +125,20 @@ impl Planner<'_> {
     }
 
     fn add_host(&mut self, resolver: &Arc<Resolver>, host: Host, room: &mut usize) {
-        let endpoints = match self.hosts.entry((Arc::as_ptr(resolver), host)) {
+        let (endpoints, reserved) = match self.hosts.entry((Arc::as_ptr(resolver), host)) {
             Entry::Occupied(known) => known.get().clone(),
             Entry::Vacant(unknown) => {
                 let host = unknown.key().1.clone();
-                let endpoints: Arc<[EndpointKey]> =
-                    endpoints_of(self.plan, self.state, resolver, &host, &self.horizon).into();
-                unknown.insert(endpoints.clone());
+                let made = endpoints_of(self.plan, self.state, resolver, &host, &self.horizon);
+                unknown.insert(made.clone());
                 self.add_target(resolver, &host.target);
-                endpoints
+                made
             }
         };
         let taken = endpoints.len().min(*room);
         self.work.endpoints.extend(endpoints[..taken].iter().cloned());
-        *room -= taken;
+        // Else the hosts behind it would take its place until its address comes, and be probed for it.
+        *room -= taken.max(reserved.min(*room));
     }
 
     /// One server of the resolver a turn, as a client would; all of them where none has an address.
@@ -182,12 +185,13 @@ fn endpoints_of(
     resolver: &Resolver,
     host: &Host,
     horizon: &Horizon,
-) -> Vec<EndpointKey> {
+) -> Endpoints {
     if !plan.is_probed(&host.target) {
-        return Vec::new();
+        return (Arc::new([]), 0);
     }
-    let addresses = resolve(state, resolver, &host.target, horizon).addresses;
-    let suiting = addresses.into_iter().filter(|address| resolver.path.suits(*address));
+    let resolution = resolve(state, resolver, &host.target, horizon);
+    let reserved = usize::from(resolution.verdict == Verdict::Pending);
+    let suiting = resolution.addresses.into_iter().filter(|address| resolver.path.suits(*address));
     let at_port = |port| {
         move |address| EndpointKey {
             path: resolver.path.clone(),
@@ -200,7 +204,7 @@ fn endpoints_of(
             endpoints.iter().map(|key| at_port(plan.kms_port)(key.address.ip())).collect();
         endpoints.extend(elsewhere);
     }
-    endpoints
+    (endpoints.into(), reserved)
 }
 
 /// Whether every endpoint was probed and none is up.

@@ -229,6 +229,8 @@ struct EndpointJson<'a> {
     outcome: ProbeOutcome,
     connect_seconds: Option<f64>,
     bind_seconds: Option<f64>,
+    rejected_by: Option<std::net::IpAddr>,
+    detail: Option<&'a str>,
 }
 
 impl<'a> EndpointJson<'a> {
@@ -240,6 +242,8 @@ impl<'a> EndpointJson<'a> {
             outcome: probe.outcome,
             connect_seconds: probe.connect.map(seconds),
             bind_seconds: probe.bind.map(seconds),
+            rejected_by: probe.rejected_by,
+            detail: probe.detail.as_deref(),
         })
     }
 }
@@ -384,7 +388,8 @@ mod tests {
             "target": "kms-n2.north.example", "port": 1688, "status": "down",
             "domains": ["north.example", "south.example"],
             "endpoints": [{ "address": "10.3.0.2", "path": "", "outcome": "refused",
-                            "connect_seconds": null, "bind_seconds": null }],
+                            "connect_seconds": null, "bind_seconds": null,
+                            "rejected_by": null, "detail": "ICMP \u{7}code" }],
         });
         assert_eq!(parsed(&json_hosts(&snapshot))[3], expected);
         assert_eq!(parsed(&json(&snapshot))["hosts"][3], expected);

@@ -43,6 +43,11 @@ impl Server {
         self.address
     }
 
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).expect("a log")
+    }
+
     /// It falls silent, but its port stays open.
     pub fn pause(&self) {
         self.signal("-STOP");

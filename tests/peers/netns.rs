@@ -105,14 +105,18 @@ impl Network {
 
     /// Makes this the router's whole ruleset: what it does with TCP to this port; empty for nothing.
     pub fn firewall(&self, port: u16, action: &str) {
-        let rules = if action.is_empty() {
-            "flush ruleset".to_owned()
-        } else {
-            format!(
-                "flush ruleset; table inet filter {{ chain forward {{ \
-                 type filter hook forward priority 0; tcp dport {port} {action}; }}; }}"
-            )
-        };
+        match action {
+            "" => self.forward(""),
+            action => self.forward(&format!("tcp dport {port} {action}")),
+        }
+    }
+
+    /// Makes these the router's whole rules for what it forwards.
+    pub fn forward(&self, rules: &str) {
+        let rules = format!(
+            "flush ruleset; table inet filter {{ chain forward {{ \
+             type filter hook forward priority 0; {rules}; }}; }}"
+        );
         let mut nft = self
             .command(Node::Router, "nft")
             .args(["-f", "-"])

@@ -6,7 +6,7 @@ use super::super::text::{counted, listed};
 use super::{MOST_LISTED, texts};
 use crate::model::finding::ClientError;
 use crate::model::snapshot::DomainEntry;
-use crate::model::{Finding, Name, Severity, Snapshot, Status, Subject};
+use crate::model::{Finding, FindingState, Name, Severity, Snapshot, Status, Subject};
 
 /// One sentence: how many domains have trouble, and what clients in them would show.
 pub fn verdict(snapshot: &Snapshot) -> String {
@@ -52,7 +52,10 @@ fn untroubled(snapshot: &Snapshot) -> String {
 fn failures(snapshot: &Snapshot) -> Vec<(ClientError, Vec<Name>)> {
     let mut order: Vec<ClientError> = Vec::new();
     let mut domains: BTreeMap<ClientError, BTreeSet<&Name>> = BTreeMap::new();
-    for finding in snapshot.findings.iter().filter(|finding| finding.is_active()) {
+    // A greater cause explains a failure, it does not undo it.
+    let counts =
+        |finding: &FindingState| matches!(finding, FindingState::Active | FindingState::Suppressed);
+    for finding in snapshot.findings.iter().filter(|finding| counts(&finding.state)) {
         let Some(code) = finding.client_error else { continue };
         for domain in finding.domains.iter().filter(|domain| fails(snapshot, finding, domain)) {
             if !order.contains(&code) {

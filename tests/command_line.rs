@@ -1,0 +1,333 @@
+//! The command line as people and scripts meet it: exit codes, where words go, what is refused.
+
+#[path = "peers/impacket.rs"]
+mod impacket;
+#[path = "peers/lab.rs"]
+mod lab;
+#[path = "peers/netns.rs"]
+mod netns;
+#[path = "peers/program.rs"]
+mod program;
+#[path = "peers/site.rs"]
+mod site;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+
+use kmswatch::demo::{Behaviour, Data, DnsServer, RpcListener, Zones};
+use lab::Bench;
+use netns::Node;
+use program::{Config, Ended, kmswatch, set};
+use serde_json::{Value, json};
+use site::Site;
+
+/// A server and a host: `good.test` is well, `warned.test` has a duplicate (a warning), `gone.test` has no
+/// record.
+struct Small {
+    server: DnsServer,
+    host: RpcListener,
+    _bench: Bench,
+}
+
+impl Small {
+    fn start() -> Self {
+        let bench = Bench::new();
+        let host = bench.host(Behaviour::Kms);
+        let (zones, port) = (Zones::new(), host.address().port());
+        for origin in ["good.test", "warned.test", "gone.test"] {
+            zones.add_zone(origin);
+        }
+        for name in ["kms.good.test", "kms.warned.test"] {
+            zones.insert(name, Data::A(Ipv4Addr::LOCALHOST));
+        }
+        zones.insert("_vlmcs._tcp.good.test", Data::srv(0, 0, port, "kms.good.test"));
+        zones.insert("_vlmcs._tcp.warned.test", Data::srv(0, 0, port, "kms.warned.test"));
+        zones.insert("_vlmcs._tcp.warned.test", Data::srv(1, 0, port, "kms.warned.test"));
+        Self { server: bench.dns(&zones), host, _bench: bench }
+    }
+
+    /// `check` with this server and these arguments.
+    fn check(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&mut self.command(arguments))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = kmswatch();
+        command.args(["check", "--server", &self.server.address().to_string()]).args(arguments);
+        command
+    }
+}
+
+#[test]
+fn the_exit_code_is_the_worst_finding_as_far_as_asked_for() {
+    let small = Small::start();
+    for (domain, code, under_info, under_critical) in
+        [("good.test", 0, 1, 0), ("warned.test", 1, 1, 0), ("gone.test", 2, 2, 2)]
+    {
+        assert_eq!(small.check(&[domain]).code, Some(code), "{domain}");
+        let failing_on = |severity| small.check(&[domain, "--fail-on", severity]).code;
+        assert_eq!(failing_on("info"), Some(under_info), "{domain}");
+        assert_eq!(failing_on("warning"), Some(code), "{domain}");
+        assert_eq!(failing_on("critical"), Some(under_critical), "{domain}");
+    }
+    assert_eq!(small.check(&["good.test", "gone.test", "warned.test"]).code, Some(2));
+    assert!(small.host.pdus().keys().all(|kind| *kind == 11), "{:?}", small.host.pdus());
+}
+
+#[test]
+fn json_is_what_the_contract_says_and_stdout_has_nothing_else() {
+    let small = Small::start();
+    let ended = small.check(&["warned.test", "gone.test", "--format", "json"]);
+    assert_eq!(ended.stderr, "");
+    let report = ended.report().json;
+    let keys = |value: &Value| -> BTreeSet<String> {
+        value.as_object().unwrap_or_else(|| panic!("no object: {value}")).keys().cloned().collect()
+    };
+    let has = |value: &Value, contract: &str| {
+        let missing: Vec<String> =
+            set(contract.split(' ')).difference(&keys(value)).cloned().collect();
+        assert_eq!(missing, Vec::<String>::new(), "{value}");
+    };
+    has(
+        &report,
+        "version vantage started duration_seconds status domains hosts profiles findings summary",
+    );
+    let (gone, warned) = (&report["domains"][0], &report["domains"][1]);
+    has(warned, "name status kms answers hosts");
+    let answer = &warned["answers"][0];
+    has(answer, "resolver server role path outcome rtt_seconds flags records");
+    has(&answer["records"][0], "target port priority weight ttl");
+    has(&warned["hosts"][0], "target port priority weight share live_share status");
+    has(&report["hosts"][0], "target port status domains endpoints");
+    let endpoint = &report["hosts"][0]["endpoints"][0];
+    has(endpoint, "address path outcome connect_seconds bind_seconds");
+    for finding in report["findings"].as_array().expect("a list") {
+        has(
+            finding,
+            "id check severity state suppressed_by subject resolver domains since message \
+             evidence client_error remedy labels",
+        );
+    }
+    has(&report["summary"], "domains hosts endpoints critical warning info");
+    assert_eq!(report["version"], 1);
+    assert_eq!((&report["vantage"], &report["profiles"]), (&Value::Null, &json!([])));
+    assert_eq!((&gone["status"], &warned["status"]), (&json!("critical"), &json!("warning")));
+    assert_eq!(answer["flags"], json!(["aa"]));
+    assert_eq!((&answer["role"], &endpoint["outcome"]), (&json!("resolver"), &json!("kms")));
+    let started = report["started"].as_str().expect("text");
+    assert!(started.parse::<jiff::Timestamp>().is_ok(), "{started}");
+}
+
+#[test]
+fn a_report_goes_to_a_file_whole_or_not_at_all() {
+    let small = Small::start();
+    let folder = Config::new("");
+    let file = folder.beside("report.json");
+    let path = file.to_str().expect("a path");
+    let ended = small.check(&["gone.test", "--format", "json", "--output", path]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    let text = std::fs::read_to_string(&file).expect("a file");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(report["status"], "critical");
+    let nowhere = folder.beside("missing/report.json");
+    let path = nowhere.to_str().expect("a path");
+    let ended = small.check(&["good.test", "--output", path]);
+    assert_eq!(ended.code, Some(3), "our own failure");
+    assert!(ended.stderr.contains(path), "{}", ended.stderr);
+    let names: BTreeSet<_> = std::fs::read_dir(file.parent().expect("a folder"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    assert_eq!(names, set(["kmswatch.toml", "report.json"]));
+}
+
+#[test]
+fn what_is_not_in_this_version_is_refused_as_that() {
+    for line in [
+        "preflight",
+        "preflight --suffix contoso.com",
+        "explain srv-missing",
+        "journal --since 7d",
+        "ack ID --until 2027-01-01",
+        "unack ID",
+        "completions bash",
+        "man",
+        "config init contoso.com",
+        "--shard 1/2 check x.test",
+        "check --shard 1/2",
+        "check x.test --format junit",
+        "check x.test --format nagios",
+        "check x.test --format html",
+        "check x.test --format markdown",
+        "check x.test --format prometheus",
+        "check x.test --server tls://192.0.2.1",
+        "check x.test --server https://dns.test/dns-query",
+    ] {
+        let ended = Ended::of(kmswatch().args(line.split(' ')));
+        assert_eq!(ended.code, Some(3), "{line}");
+        assert!(ended.stderr.contains("not in this version"), "{line}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{line}");
+    }
+}
+
+#[test]
+fn nonsense_is_bad_usage_and_never_a_panic() {
+    for line in [
+        "",
+        "nonsense",
+        "run",
+        "run -c",
+        "run -c /nonexistent",
+        "check --nonsense",
+        "check ..",
+        "check -c /nonexistent",
+        "check x.test --server 1.2.3.4.5",
+        "check x.test --server [::1",
+        "check x.test --server 127.0.0.1:99999",
+        "check x.test --fail-on never",
+        "check x.test --format yaml",
+        "check \u{7f}\u{fffd} --server 127.0.0.1:1",
+        "config",
+        "config check",
+        "config check -c /",
+        "demo --listen nowhere",
+        "demo --listen 192.0.2.1:1",
+        "--log-format xml check",
+    ] {
+        let ended = Ended::of(kmswatch().args(line.split(' ').filter(|word| !word.is_empty())));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{line}");
+        assert_ne!(ended.stderr, "", "{line}");
+    }
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let ended = Ended::of(kmswatch().arg("check").arg(no_text));
+    assert_eq!(ended.code, Some(3));
+    let ended = Ended::of(kmswatch().arg("--help"));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn every_error_of_a_config_is_told_at_once() {
+    let config = Config::new(
+        "[audit]\ninterval = 5\nintervall = \"1m\"\n[dns]\nrate = 0\n[[resolver]]\nname = \"r\"\n\
+         servers = [\"tls://192.0.2.1\", \"10.0.0.300\"]\n[[domain]]\nname = \"a..b\"\nhosts = []\n\
+         [[profile]]\nname = \"p\"\n",
+    );
+    for command in [["config", "check"], ["config", "show"], ["check", "--format=json"]] {
+        let ended = Ended::of(kmswatch().args(command).arg("-c").arg(config.path()));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{command:?}");
+        let file = format!("{}:", config.path().display());
+        let places: Vec<&str> = ended
+            .stderr
+            .lines()
+            .map(|line| line.strip_prefix(&file).unwrap_or_else(|| panic!("no place: {line}")))
+            .collect();
+        let lines: BTreeSet<&str> =
+            places.iter().filter_map(|place| place.split(':').next()).collect();
+        let expected = ["2", "3", "5", "8", "10", "11", "12"];
+        assert_eq!(lines, expected.into_iter().collect(), "{}", ended.stderr);
+        assert!(places.len() >= 8, "both servers: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("did you mean interval?"),
+            "the nearest key: {}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_unless_asked_for() {
+    let small = Small::start();
+    let escape = '\u{1b}';
+    assert!(!small.check(&["gone.test"]).stdout.contains(escape), "no terminal");
+    assert!(small.check(&["gone.test", "--color", "always"]).stdout.contains(escape));
+    // script(1) gives the program a terminal.
+    let on_terminal = |variable: &str| {
+        let line = format!(
+            "env {variable} TERM=xterm '{}' check gone.test --server {}",
+            env!("CARGO_BIN_EXE_kmswatch"),
+            small.server.address()
+        );
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]);
+        let ended = Ended::of(script.env_remove("NO_COLOR").stdin(Stdio::null()));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let found = ended.stdout;
+        assert!(found.contains("srv-missing"), "{found}");
+        // Progress erases its line, which is no colour.
+        found.replace("\u{1b}[K", "").contains(escape)
+    };
+    assert!(on_terminal("-u NO_COLOR"));
+    assert!(!on_terminal("NO_COLOR=1"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let small = Small::start();
+    let mut child = small
+        .command(&["gone.test", "warned.test", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    // As `head -0` would: nobody reads when it writes.
+    drop(child.stdout.take());
+    let ended = Ended::from(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), ""));
+    let mut child =
+        small.command(&["gone.test"]).stdout(Stdio::piped()).spawn().expect("the program");
+    let mut first = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut first).expect("a line");
+    assert_eq!(
+        first,
+        "1 of 1 domain has trouble: clients in gone.test would fail with 0x8007232B.\n"
+    );
+    assert_eq!(child.wait().expect("it ends").code(), Some(2));
+}
+
+/// "Does KMS work here?": the machine's own suffixes on its own resolvers.
+#[test]
+fn without_arguments_the_machines_own_search_list_is_audited() {
+    let site = Site::start(&[
+        "srv-host=_vlmcs._tcp.good.test,kms.good.test,1688,0,0".to_owned(),
+        "host-record=kms.good.test,10.88.2.2".to_owned(),
+        "host-record=dc.gone.test,10.88.2.2".to_owned(),
+    ]);
+    let resolving = |lines: &str| {
+        let file = Config::new(&format!("nameserver 10.88.2.2\n{lines}"));
+        // `ip netns exec` gives the command a mount namespace of its own.
+        let script = format!(
+            "mount --bind '{}' /etc/resolv.conf && exec '{}' check --format json",
+            file.path().display(),
+            env!("CARGO_BIN_EXE_kmswatch")
+        );
+        Ended::of(site.network.command(Node::Client, "sh").args(["-c", &script]))
+    };
+    let none = resolving("search .\n");
+    assert_eq!((none.code, none.stdout.as_str()), (Some(3), ""));
+    assert!(none.stderr.contains("kmswatch check contoso.com"), "advice: {}", none.stderr);
+    let audited = |lines: &str| {
+        let report = resolving(lines).report();
+        let domains = report.json["domains"].as_array().expect("a list");
+        let domains: Vec<String> = domains
+            .iter()
+            .map(|domain| domain["name"].as_str().expect("text").to_owned())
+            .collect();
+        (report.code, domains, report.findings(&[]))
+    };
+    let one_host = "redundancy-none domain:good.test info active";
+    assert_eq!(
+        audited("search good.test\n"),
+        (Some(0), vec!["good.test".to_owned()], set([one_host]))
+    );
+    // One suffix of several is enough.
+    let both = vec!["gone.test".to_owned(), "good.test".to_owned()];
+    assert_eq!(audited("search gone.test good.test\n"), (Some(0), both, set([one_host])));
+    let (code, _, findings) = audited("search gone.test nowhere.test\n");
+    let missing =
+        ["gone", "nowhere"].map(|name| format!("srv-missing domain:{name}.test critical active"));
+    assert_eq!((code, findings), (Some(2), missing.into_iter().collect()));
+}
