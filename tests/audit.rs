@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use kmswatch::audit::{Auditor, Memory};
+use kmswatch::model::snapshot::HostStatus;
 use kmswatch::model::{Check, EndpointKey, LookupKey, Observation, Snapshot};
 use kmswatch::observe::state::{Changes, State};
 
@@ -57,6 +58,35 @@ fn every_finding_speaks_and_has_its_own_id() {
             assert!(!finding.remedy.is_empty() && !finding.remedy.contains('{'), "{place}");
         }
     }
+}
+
+#[test]
+fn no_remedy_against_a_failure_removes_a_host_that_works() {
+    let against_failure = [
+        Check::AllHostsDown,
+        Check::TierDown,
+        Check::RedundancyLost,
+        Check::HostDown,
+        Check::HostNotKms,
+        Check::TargetUnresolvable,
+    ];
+    let mut removals = 0;
+    for case in all_cases() {
+        let snapshot = audited(&case, case.seen.iter());
+        for finding in snapshot.findings.iter().filter(|one| against_failure.contains(&one.check)) {
+            let is_removal =
+                |line: &&str| line.contains("Remove-Dns") || line.contains("update delete");
+            for line in finding.remedy.lines().filter(is_removal) {
+                let names = |target: &str| line.contains(&format!("{target}."));
+                let working = snapshot.hosts.iter().filter(|host| host.status == HostStatus::Up);
+                let hit =
+                    working.map(|host| &host.host.target).find(|target| names(target.as_str()));
+                assert_eq!(hit, None, "{}: {}: {line}", case.file, case.name);
+                removals += 1;
+            }
+        }
+    }
+    assert!(removals > 0, "no scenario has such a remedy");
 }
 
 #[test]

@@ -265,7 +265,7 @@ impl Context<'_> {
                 Some(host) => with_host(values, host),
                 None => values,
             };
-            match self.view.endpoints.first() {
+            match self.telling_endpoint() {
                 Some(endpoint) => values.set(Key::Address, endpoint.address),
                 None => values,
             }
@@ -282,6 +282,13 @@ impl Context<'_> {
 
     fn target(&self) -> &Name {
         &self.case.host.target
+    }
+
+    /// The endpoint to look at: the first that fails, if one does.
+    fn telling_endpoint(&self) -> Option<&EndpointView> {
+        let is_up = |outcome: ProbeOutcome| outcome.reachability() == Reachability::Up;
+        let failing = self.outcomes().find(|(_, outcome)| !is_up(*outcome));
+        failing.map(|(endpoint, _)| endpoint).or(self.view.endpoints.first())
     }
 
     /// Whether one of these domains has no other host up.

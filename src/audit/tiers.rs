@@ -18,7 +18,9 @@ pub(super) fn check(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
             Some(resolver) => draft.asking(resolver),
             None => draft,
         };
-        draft.valued(scene.plan, |values| match scene.hosts.first() {
+        // The commands mend, or remove, what is broken: never the host that still works.
+        let broken = scene.down().next().or(scene.hosts.first());
+        draft.valued(scene.plan, |values| match broken {
             Some(host) => with_host(values, host),
             None => values,
         })
