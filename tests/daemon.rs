@@ -1,0 +1,616 @@
+//! `run` on real servers, with a real Prometheus; reload, shutdown, and what is sent meanwhile.
+
+#[path = "peers/daemon.rs"]
+mod daemon;
+#[path = "peers/dns.rs"]
+mod dns;
+#[path = "peers/estate.rs"]
+mod estate;
+#[path = "peers/lab.rs"]
+mod lab;
+#[path = "peers/program.rs"]
+mod program;
+#[path = "peers/rpc.rs"]
+mod rpc;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use daemon::{Daemon, request};
+use estate::{Estate, LISTED, OWNER};
+use kmswatch::demo::{Behaviour, Data, DnsServer, Fault, Lab, RpcListener, SeenQuery, Zones};
+use lab::Bench;
+use program::{Config, check, findings_of, kmswatch, set, wait_for};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// Nothing is observed twice while a test runs.
+const ONCE: &str = "[audit]\ninterval = \"24h\"\n";
+
+#[test]
+fn prometheus_scrapes_a_healthy_estate() {
+    let estate = Estate::start();
+    let daemon = Daemon::start(&estate.config("[audit]\ninterval = \"1s\"\n", LISTED));
+    let prometheus = Prometheus::start(&daemon);
+    daemon.wait_for("a scrape", || match prometheus.query("up") {
+        values if values == [(BTreeMap::new(), "1".to_owned())] => Ok(()),
+        values => Err(format!("{values:?}")),
+    });
+    let port = estate.port.to_string();
+    let host = |number: u8, value: &str| {
+        let target = format!("kms{number}.contoso.test");
+        let labels = [("domain", "contoso.test"), ("port", &port), ("target", &target)];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        (BTreeMap::from(labels), value.to_owned())
+    };
+    // The first scrape may have come before the first audit.
+    daemon.wait_for("hosts", || match prometheus.query("kmswatch_host_up") {
+        values if values == [host(1, "1"), host(2, "1")] => Ok(()),
+        values => Err(format!("{values:?}")),
+    });
+    assert_eq!(prometheus.query("kmswatch_host_share"), [host(1, "0.75"), host(2, "0.25")]);
+    assert_eq!(
+        prometheus.query("sum(kmswatch_srv_lookup_success)"),
+        [(BTreeMap::new(), "2".into())]
+    );
+    assert_eq!(prometheus.query("kmswatch_findings"), []);
+}
+
+#[test]
+fn a_removed_record_ends_but_that_of_a_silent_server_stays() {
+    let estate = Estate::start();
+    let settings = "[audit]\ninterval = \"1s\"\n";
+    let config = estate
+        .config(settings, LISTED)
+        .replace("timeout = \"1s\"\nattempts = 2", "timeout = \"300ms\"\nattempts = 1");
+    let daemon = Daemon::start(&config);
+    daemon.wait_until_ready();
+    let is_there = || {
+        let records = daemon.metrics("kmswatch_srv_record_info{");
+        records.iter().any(|line| line.contains("\"kms2.contoso.test\""))
+    };
+    assert!(is_there(), "{:?}", daemon.metrics("kmswatch_srv_record_info"));
+    estate.update(&format!("update delete {OWNER} SRV 10 25 PORT kms2.contoso.test."));
+    let began = Instant::now();
+    daemon.wait_for("the record's end", || if is_there() { Err(String::new()) } else { Ok(()) });
+    // An interval for both servers to be asked, a second for the audit, and a slow machine.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(daemon.metrics("kmswatch_host_up{").len(), 1);
+    estate.update(&format!("update add {OWNER} 300 SRV 10 25 PORT kms2.contoso.test."));
+    daemon.wait_for("its return", || if is_there() { Ok(()) } else { Err(String::new()) });
+    estate.first.pause();
+    estate.second.pause();
+    daemon.wait_for("silence", || {
+        let success = daemon.metrics("kmswatch_srv_lookup_success");
+        if success.iter().all(|line| line.ends_with(" 0")) {
+            Ok(())
+        } else {
+            Err(success.join("\n"))
+        }
+    });
+    let silent_since = Instant::now();
+    while silent_since.elapsed() < Duration::from_secs(5) {
+        assert!(is_there(), "held for {:?}", silent_since.elapsed());
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
+    let findings = findings_of(&daemon.json("/api/v1/findings"), &estate.names());
+    let expected = set([
+        "server-failure server:first critical active",
+        "server-failure server:second critical active",
+        "dns-failure domain:contoso.test critical suppressed",
+    ]);
+    assert_eq!(findings, expected);
+}
+
+/// One server, ten hosts that all listen, and so many domains that each name all of them.
+struct Crowd {
+    bench: Bench,
+    zones: Zones,
+    server: DnsServer,
+    hosts: Vec<RpcListener>,
+}
+
+impl Crowd {
+    fn start(hosts: u8, domains: usize) -> Self {
+        let (bench, zones) = (Bench::new(), Zones::new());
+        zones.add_zone("test");
+        let hosts: Vec<RpcListener> = (0..hosts).map(|_| bench.host(Behaviour::Kms)).collect();
+        for (number, host) in hosts.iter().enumerate() {
+            let target = format!("kms{number}.test");
+            zones.insert(&target, Data::A(Ipv4Addr::LOCALHOST));
+            for domain in 0..domains {
+                let owner = format!("_vlmcs._tcp.d{domain}.test");
+                zones.insert(&owner, Data::srv(0, 0, host.address().port(), &target));
+            }
+        }
+        Self { server: bench.dns(&zones), bench, zones, hosts }
+    }
+
+    fn config(&self, settings: &str, domains: std::ops::Range<usize>) -> String {
+        let mut text = format!(
+            "{settings}\n[[resolver]]\nname = \"r\"\nservers = [\"{}\"]\n",
+            self.server.address()
+        );
+        for domain in domains {
+            let _ = writeln!(text, "[[domain]]\nname = \"d{domain}.test\"");
+        }
+        text
+    }
+
+    /// How often each question came, to this server.
+    fn asked(&self) -> BTreeMap<(String, String), usize> {
+        let mut asked = BTreeMap::new();
+        for query in self.server.queries() {
+            *asked.entry((query.name.to_string(), query.kind.to_string())).or_default() += 1;
+        }
+        asked
+    }
+}
+
+#[test]
+fn each_name_is_asked_once_and_each_endpoint_probed_once() {
+    let crowd = Crowd::start(10, 300);
+    let second = crowd.bench.dns(&crowd.zones);
+    let config = crowd.config("", 0..300).replace(
+        &format!("\"{}\"", crowd.server.address()),
+        &format!("\"{}\", \"{}\"", crowd.server.address(), second.address()),
+    );
+    let report = check(&config);
+    let seen: Vec<SeenQuery> =
+        [crowd.server.queries(), second.queries()].into_iter().flatten().collect();
+    let mut asked: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for query in &seen {
+        *asked.entry((query.name.to_string(), query.kind.to_string())).or_default() += 1;
+    }
+    // SRV at both servers, A and AAAA of a target at one of them.
+    let expected =
+        (0..300).map(|domain| ((format!("_vlmcs._tcp.d{domain}.test"), "SRV".to_owned()), 2));
+    let of_hosts = (0..10).flat_map(|host| {
+        ["A", "AAAA"].map(|kind| ((format!("kms{host}.test"), kind.to_owned()), 1))
+    });
+    assert_eq!(asked, expected.chain(of_hosts).collect());
+    for host in &crowd.hosts {
+        assert_eq!((host.connections(), host.pdus()), (1, [(11, 1)].into()));
+    }
+    assert_eq!(report.json["summary"]["endpoints"], 10);
+    assert_eq!(report.json["summary"]["domains"], 300);
+}
+
+#[test]
+fn each_key_is_observed_once_an_interval_and_spread() {
+    const INTERVALS: u32 = 5;
+    let crowd = Crowd::start(4, 60);
+    let config = crowd.config("[audit]\ninterval = \"2s\"\n", 0..60);
+    let daemon = Daemon::start(&config);
+    daemon.wait_until_ready();
+    // What the first pass asked at once is past.
+    let from = Instant::now();
+    let until = from + INTERVALS * Duration::from_secs(2);
+    wait_for("five intervals", Duration::from_secs(20), || {
+        if crowd.server.queries().last().is_some_and(|last| last.at > until) {
+            Ok(())
+        } else {
+            Err(String::new())
+        }
+    });
+    let seen: Vec<SeenQuery> = crowd
+        .server
+        .queries()
+        .into_iter()
+        .filter(|query| query.at > from && query.at < until)
+        .collect();
+    let mut times: BTreeMap<(String, String), u32> = BTreeMap::new();
+    for query in &seen {
+        *times.entry((query.name.to_string(), query.kind.to_string())).or_default() += 1;
+    }
+    assert_eq!(times.len(), 60 + 2 * 4);
+    let odd: Vec<_> = times.iter().filter(|(_, times)| times.abs_diff(INTERVALS) > 1).collect();
+    assert_eq!(odd, []);
+    // All keys within one interval of two seconds, and no second of it with much more than its half.
+    let busiest = most_within(&seen, Duration::from_secs(1));
+    assert!(busiest * 10 <= times.len() * 7, "{busiest} of {}", times.len());
+    for host in &crowd.hosts {
+        let connections = host.connections();
+        assert!((4..=8).contains(&connections), "{connections}");
+        let pdus = host.pdus();
+        assert!(pdus.keys().eq([&11]) && pdus[&11].abs_diff(connections) <= 1, "{pdus:?}");
+    }
+}
+
+#[test]
+fn the_rate_holds_at_the_start_with_retries_and_across_a_reload() {
+    const RATE: usize = 20;
+    let crowd = Crowd::start(1, 60);
+    crowd.server.set_fault(Some(Fault::Silent));
+    let settings =
+        "[audit]\ninterval = \"2s\"\n[dns]\nrate = 20\ntimeout = \"200ms\"\nattempts = 3\n";
+    let daemon = Daemon::start(&crowd.config(settings, 0..30));
+    wait_for("retries", Duration::from_secs(30), || match crowd.server.query_count() {
+        60.. => Ok(()),
+        asked => Err(asked.to_string()),
+    });
+    let asked = crowd.asked();
+    assert!(asked.values().any(|times| *times > 1), "retries are among them: {asked:?}");
+    daemon.write_config(&crowd.config(settings, 0..60));
+    assert_eq!(daemon.request("POST", "/-/reload", "").status, 200);
+    wait_for("every new domain's turn", Duration::from_secs(30), || match crowd.asked().len() {
+        60 => Ok(()),
+        asked => Err(asked.to_string()),
+    });
+    // A query is late at most by what the machine is busy with.
+    let busiest = most_within(&crowd.server.queries(), Duration::from_millis(950));
+    assert!(busiest <= RATE, "{busiest}");
+}
+
+/// The most queries that came within any window of this length.
+fn most_within(seen: &[SeenQuery], window: Duration) -> usize {
+    let within = |from: Instant| {
+        seen.iter().filter(move |query| query.at >= from && query.at < from + window)
+    };
+    seen.iter().map(|query| within(query.at).count()).max().unwrap_or(0)
+}
+
+#[test]
+fn lookups_and_probes_come_from_the_configured_source() {
+    let crowd = Crowd::start(2, 3);
+    let config =
+        crowd.config("", 0..3).replace("name = \"r\"\n", "name = \"r\"\nsource = \"127.0.0.2\"\n");
+    assert_eq!(check(&config).json["summary"]["endpoints"], 2);
+    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    let of_lookups = crowd.server.queries().into_iter().map(|query| query.source.ip());
+    let of_probes = crowd.hosts.iter().flat_map(RpcListener::sources).map(|peer| peer.ip());
+    let sources: Vec<IpAddr> = of_lookups.chain(of_probes).collect();
+    assert_eq!(sources, vec![source; 3 + 2 * 2 + 2]);
+}
+
+#[test]
+fn a_reload_asks_only_what_is_new_and_a_bad_config_changes_nothing() {
+    let crowd = Crowd::start(2, 5);
+    let daemon = Daemon::start(&crowd.config(ONCE, 0..3));
+    daemon.wait_until_ready();
+    let asked_before = crowd.server.query_count();
+    assert_eq!(asked_before, 3 + 2 * 2);
+    let findings = |daemon: &Daemon| daemon.json("/api/v1/findings");
+    let before = findings(&daemon);
+    assert!(before[0]["since"].is_string(), "{before}");
+
+    daemon.write_config(&crowd.config(ONCE, 1..4));
+    let told = daemon.request("POST", "/-/reload", "");
+    assert_eq!(
+        (told.status, told.text().as_str()),
+        (200, "config reloaded: domains 3, resolvers 1\n")
+    );
+    let domains = |daemon: &Daemon| -> Vec<String> {
+        let domains = daemon.json("/api/v1/domains");
+        let domains = domains.as_array().expect("a list").iter();
+        domains.map(|domain| domain["name"].as_str().expect("text").to_owned()).collect()
+    };
+    let wanted = ["d1.test", "d2.test", "d3.test"];
+    let is_observed = |daemon: &Daemon, name: &str| {
+        let domain = daemon.json(&format!("/api/v1/domains/{name}"));
+        domain["answers"][0]["outcome"] == "records"
+    };
+    daemon.wait_for("the new domain", || {
+        if domains(&daemon) == wanted && is_observed(&daemon, "d3.test") {
+            Ok(())
+        } else {
+            Err(format!("{:?}", domains(&daemon)))
+        }
+    });
+    assert_eq!(crowd.server.query_count(), asked_before + 1, "only the new one is asked");
+    assert!(crowd.hosts.iter().all(|host| host.connections() == 1), "no host is probed again");
+    assert_eq!(daemon.get("/api/v1/domains/d0.test").status, 404);
+    let of_kept = |findings: &Value| -> BTreeMap<String, String> {
+        let kept = findings.as_array().expect("a list").iter();
+        let kept = kept.filter(|finding| finding["domains"][0] == "d1.test");
+        kept.map(|finding| (finding["id"].to_string(), finding["since"].to_string())).collect()
+    };
+    assert!(!of_kept(&before).is_empty());
+    assert_eq!(of_kept(&findings(&daemon)), of_kept(&before), "they go on");
+
+    daemon.config.write("[audit]\ninterval = 5\n[dns]\nrate = 0\n");
+    let refused = daemon.request("POST", "/-/reload", "");
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.text().lines().count(), 3, "no domain, either: {}", refused.text());
+    let successful = || daemon.metrics("kmswatch_config_last_reload_successful");
+    assert_eq!(successful(), ["kmswatch_config_last_reload_successful 0"]);
+    assert_eq!(domains(&daemon), wanted);
+
+    daemon.write_config(&crowd.config(ONCE, 1..5));
+    daemon.signal("-HUP");
+    daemon.wait_for("SIGHUP", || match domains(&daemon).len() {
+        4 if is_observed(&daemon, "d4.test") => Ok(()),
+        other => Err(other.to_string()),
+    });
+    assert_eq!(successful(), ["kmswatch_config_last_reload_successful 1"]);
+    assert_eq!(crowd.server.query_count(), asked_before + 2);
+}
+
+#[test]
+fn it_is_ready_after_the_first_audit_and_ends_within_five_seconds_whoever_is_silent() {
+    let crowd = Crowd::start(1, 2);
+    crowd.server.set_fault(Some(Fault::Silent));
+    let mut daemon =
+        Daemon::start(&crowd.config("[audit]\ninterval = \"1s\"\n[dns]\nattempts = 10\n", 0..2));
+    assert_eq!(daemon.get("/-/healthy").status, 200);
+    let not_ready = daemon.get("/-/ready");
+    assert_eq!((not_ready.status, not_ready.headers["retry-after"].as_str()), (503, "2"));
+    assert_eq!(daemon.get("/api/v1/report").status, 503);
+    assert_eq!(daemon.get("/metrics").status, 200);
+    crowd.server.set_fault(None);
+    daemon.wait_until_ready();
+    crowd.server.set_fault(Some(Fault::Silent));
+    let asked = crowd.server.query_count();
+    daemon.wait_for("queries under way", || {
+        if crowd.server.query_count() > asked { Ok(()) } else { Err(String::new()) }
+    });
+    let mut slow = TcpStream::connect(daemon.address()).expect("it listens");
+    slow.write_all(b"GET /metrics HTT").expect("it reads");
+    daemon.signal("-TERM");
+    let (code, took) = daemon.wait();
+    assert_eq!(code, Some(0), "{}", daemon.log());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(slow);
+}
+
+#[test]
+fn the_pages_are_those_of_the_contract() {
+    let crowd = Crowd::start(2, 2);
+    let daemon = Daemon::start(&crowd.config(ONCE, 0..2));
+    daemon.wait_until_ready();
+    let front = daemon.get("/").text();
+    for path in [
+        "/metrics",
+        "/api/v1/report",
+        "/api/v1/domains",
+        "/api/v1/hosts",
+        "/api/v1/findings",
+        "/-/healthy",
+        "/-/ready",
+    ] {
+        assert_eq!(daemon.get(path).status, 200, "{path}");
+        assert!(front.contains(path), "{path}: {front}");
+    }
+    let report = daemon.json("/api/v1/report");
+    for part in ["domains", "hosts", "findings"] {
+        assert_eq!(daemon.json(&format!("/api/v1/{part}")), report[part], "{part}");
+    }
+    assert_eq!(daemon.json("/api/v1/domains/D0.test."), report["domains"][0]);
+    for (method, path, status) in [
+        ("GET", "/domains/d0.test", 501),
+        ("GET", "/hosts", 501),
+        ("GET", "/findings", 501),
+        ("GET", "/profiles", 501),
+        ("GET", "/journal", 501),
+        ("GET", "/probe?domain=d0.test", 501),
+        ("GET", "/sd", 501),
+        ("GET", "/api/v1/journal", 501),
+        ("GET", "/api/v1/events", 501),
+        ("PUT", "/api/v1/acks/ID", 501),
+        ("GET", "/badge/d0.test.svg", 501),
+        ("GET", "/nothing", 404),
+        ("GET", "/api/v1/domains/other.test", 404),
+        ("GET", "/-/reload", 405),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/api/v1/report", 405),
+    ] {
+        assert_eq!(daemon.request(method, path, "").status, status, "{method} {path}");
+    }
+    let browser = daemon.request("POST", "/-/reload", "Origin: http://elsewhere.test\r\n");
+    assert_eq!(browser.status, 403, "a page in a browser");
+    // No page causes traffic.
+    assert_eq!(crowd.server.query_count(), 2 + 2 * 2);
+}
+
+#[test]
+fn metrics_please_promtool_and_are_the_same_with_gzip() {
+    let crowd = Crowd::start(3, 20);
+    let daemon = Daemon::start(&crowd.config(ONCE, 0..20));
+    daemon.wait_until_ready();
+    let plain = daemon.get("/metrics");
+    assert_eq!(plain.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(promtool(&plain.text()), "", "promtool has nothing to say");
+    let zipped = daemon.request("GET", "/metrics", "Accept-Encoding: gzip\r\n");
+    assert_eq!(zipped.headers["content-encoding"], "gzip");
+    assert!(zipped.body.len() * 5 < plain.body.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&zipped.body[..]).read_to_string(&mut text).expect("gzip");
+    let of_estate = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("kmswatch_"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(of_estate(&text), of_estate(&plain.text()));
+    let series: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(series, _)| series)
+        .collect();
+    assert_eq!(series.iter().collect::<BTreeSet<_>>().len(), series.len(), "no series twice");
+    for (start, count) in [
+        ("kmswatch_srv_record_info{", 60),
+        ("kmswatch_srv_lookup_success{", 20),
+        ("kmswatch_endpoint_up{", 3),
+        ("kmswatch_domain_last_audit_timestamp_seconds{", 20),
+        ("kmswatch_build_info{", 1),
+        ("process_", 1),
+    ] {
+        let found = series.iter().filter(|series| series.starts_with(start)).count();
+        assert!(found == count || (start == "process_" && found > count), "{start}: {found}");
+    }
+}
+
+/// What `promtool check metrics` says.
+fn promtool(metrics: &str) -> String {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed");
+    let mut input = promtool.stdin.take().expect("a pipe");
+    input.write_all(metrics.as_bytes()).expect("promtool reads");
+    drop(input);
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    String::from_utf8(said).expect("UTF-8")
+}
+
+/// Every finding of the demo, before anything happens.
+const OF_THE_DEMO: [&str; 10] = [
+    "srv-missing domain:missing.contoso.test critical active",
+    "all-hosts-down domain:dead.contoso.test critical active",
+    "host-down host:kms.dead.contoso.test critical suppressed",
+    "redundancy-none domain:dead.contoso.test info active",
+    "record-unexpected record:rogue.contoso.test/printer.rogue.contoso.test critical active",
+    "host-accepts-any host:printer.rogue.contoso.test warning active",
+    "port-unusual record:rogue.contoso.test/printer.rogue.contoso.test info active",
+    "all-hosts-down domain:wrong.contoso.test critical active",
+    "host-not-kms host:kms.wrong.contoso.test critical suppressed",
+    "redundancy-none domain:wrong.contoso.test info active",
+];
+
+/// The findings without the ports, which are the kernel's choice.
+fn of_lab(daemon: &Daemon) -> BTreeSet<String> {
+    let with_ports = findings_of(&daemon.json("/api/v1/findings"), &[]);
+    let without = |line: String| {
+        line.split(' ')
+            .map(|word| match word.rsplit_once(':') {
+                Some((rest, port)) if port.parse::<u16>().is_ok() => rest.to_owned(),
+                _ => word.to_owned(),
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    with_ports.into_iter().map(without).collect()
+}
+
+#[test]
+fn the_demo_shows_its_four_faults_and_nothing_else() {
+    let mut command = kmswatch();
+    command.args(["demo", "--listen", "127.0.0.1:0"]);
+    let mut demo = Daemon::of(&mut command, Config::new(""));
+    demo.wait_until_ready();
+    assert_eq!(of_lab(&demo), set(OF_THE_DEMO));
+    for domain in ["east.contoso.test", "west.contoso.test"] {
+        assert_eq!(demo.json(&format!("/api/v1/domains/{domain}"))["status"], "ok");
+    }
+    assert_eq!(request(demo.address(), "POST", "/-/reload", "").status, 422);
+    demo.signal("-INT");
+    assert_eq!(demo.wait().0, Some(0));
+}
+
+#[test]
+fn one_sees_a_host_leave_dns_and_another_die() {
+    let bench = Bench::new();
+    let lab = bench.wait(Lab::start()).expect("a lab");
+    let text = lab.config("127.0.0.1:0".parse().expect("an address")).replace("\"5s\"", "\"1s\"");
+    let config = Config::new(&text);
+    let mut command = kmswatch();
+    command.args(["run", "-c"]).arg(config.path());
+    let daemon = Daemon::of(&mut command, config);
+    daemon.wait_until_ready();
+    let at_first = of_lab(&daemon);
+    let expect = |what: &str, more: &[&str]| {
+        let expected: BTreeSet<String> =
+            at_first.union(&set(more.iter().copied())).cloned().collect();
+        daemon.wait_for(what, || match of_lab(&daemon) {
+            found if found == expected => Ok(()),
+            found => Err(format!("{:?}", found.symmetric_difference(&expected))),
+        });
+    };
+    lab.leave_dns();
+    let missing =
+        "record-missing record:west.contoso.test/kms-w1.west.contoso.test critical active";
+    expect("a record that left", &[missing]);
+    bench.wait(lab.kill_host()).expect("it dies");
+    let down = "host-down host:kms-e1.east.contoso.test warning active";
+    expect("a host that died", &[missing, down]);
+    let live = daemon.metrics("kmswatch_host_live_share{domain=\"east.contoso.test\"");
+    let values: Vec<&str> = live.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(values, ["0", "1", "0", "0"], "{live:?}");
+}
+
+/// A real Prometheus that scrapes a daemon each second; killed when dropped.
+struct Prometheus {
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn start(daemon: &Daemon) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: kmswatch\n  static_configs:\n  - targets: ['{}']\n",
+            daemon.address()
+        );
+        std::fs::write(&config, text).expect("written");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        drop(listener);
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(["--log.level=error", "--storage.tsdb.retention.time=1h"])
+            .spawn()
+            .expect("prometheus is installed");
+        let prometheus = Self { child, port, _folder: folder };
+        wait_for("Prometheus", Duration::from_secs(30), || {
+            TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|error| error.to_string())
+        });
+        prometheus
+    }
+
+    /// The series of an instant query, sorted: labels but for those of the scrape, and value.
+    fn query(&self, query: &str) -> Vec<(BTreeMap<String, String>, String)> {
+        let address = ([127, 0, 0, 1], self.port).into();
+        let answer = request(address, "GET", &format!("/api/v1/query?query={query}"), "");
+        let answer: Value = serde_json::from_slice(&unchunked(&answer)).unwrap_or(json!(null));
+        let Some(result) = answer["data"]["result"].as_array() else { return Vec::new() };
+        let mut series: Vec<_> = result
+            .iter()
+            .map(|series| {
+                let mut labels: BTreeMap<String, String> =
+                    serde_json::from_value(series["metric"].clone()).expect("labels");
+                labels.retain(|name, _| !["__name__", "instance", "job"].contains(&name.as_str()));
+                (labels, series["value"][1].as_str().expect("a value").to_owned())
+            })
+            .collect();
+        series.sort();
+        series
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The body of a response that came in chunks, if it did.
+fn unchunked(response: &daemon::Response) -> Vec<u8> {
+    if response.headers.get("transfer-encoding").is_none_or(|how| how != "chunked") {
+        return response.body.clone();
+    }
+    let (mut rest, mut body) = (&response.body[..], Vec::new());
+    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+        let length = std::str::from_utf8(&rest[..end]).ok();
+        let length = length.and_then(|text| usize::from_str_radix(text, 16).ok()).unwrap_or(0);
+        if length == 0 {
+            break;
+        }
+        body.extend(&rest[end + 2..end + 2 + length]);
+        rest = &rest[end + 2 + length + 2..];
+    }
+    body
+}

@@ -1,0 +1,178 @@
+//! The real daemon on a free port, and a plain HTTP client. Include it with
+//! `#[path = "peers/daemon.rs"] mod daemon;`, beside `program`.
+#![allow(dead_code, reason = "each test that includes this uses its own part")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::program::{Config, kmswatch, wait_for};
+
+/// `kmswatch run`; killed when dropped.
+pub struct Daemon {
+    pub config: Config,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    address: SocketAddr,
+}
+
+/// An HTTP response.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// By lower-case name.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+/// Nothing here takes longer, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Daemon {
+    /// Starts it with this config and `[web] listen` on a free port, and waits until it listens.
+    pub fn start(config: &str) -> Self {
+        let config = Config::new(&with_port(config));
+        let mut command = kmswatch();
+        command.args(["run", "-c"]).arg(config.path());
+        Self::of(&mut command, config)
+    }
+
+    /// Starts another command that says on stderr where it listens.
+    pub fn of(command: &mut Command, config: Config) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program is there");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (told, stderr) = (log.clone(), child.stderr.take().expect("a pipe"));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                *told.lock().expect("nobody panics") += &(line + "\n");
+            }
+        });
+        let address = wait_for("the daemon listens", PATIENCE, || {
+            let log = log.lock().expect("nobody panics").clone();
+            let address = log.split_once("http://").and_then(|(_, rest)| rest.split_once('/'));
+            address.and_then(|(address, _)| address.parse().ok()).ok_or(log)
+        });
+        Self { config, child, log, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it said on stderr.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("nobody panics").clone()
+    }
+
+    /// Waits for the first audit.
+    pub fn wait_until_ready(&self) {
+        self.wait_for("ready", || {
+            let ready = self.get("/-/ready");
+            if ready.status == 200 { Ok(()) } else { Err(format!("{ready:?}")) }
+        });
+    }
+
+    /// Asks again and again; a failure shows the log, too.
+    pub fn wait_for<T>(&self, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+        wait_for(what, PATIENCE, || ask().map_err(|last| format!("{last}\n{}", self.log())))
+    }
+
+    /// `GET`.
+    pub fn get(&self, path: &str) -> Response {
+        self.request("GET", path, "")
+    }
+
+    /// A request with more header lines, each ended by `\r\n`.
+    pub fn request(&self, method: &str, path: &str, headers: &str) -> Response {
+        request(self.address, method, path, headers)
+    }
+
+    /// A document of the API.
+    pub fn json(&self, path: &str) -> Value {
+        let response = self.get(path);
+        assert_eq!(response.status, 200, "{response:?}");
+        serde_json::from_slice(&response.body).expect("JSON")
+    }
+
+    /// The lines of /metrics that begin so.
+    pub fn metrics(&self, start: &str) -> Vec<String> {
+        let text = self.get("/metrics").text();
+        text.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
+    }
+
+    /// Puts another config in its place, which is not read yet.
+    pub fn write_config(&self, text: &str) {
+        self.config.write(&with_port(text));
+    }
+
+    /// Sends a signal, such as `-HUP`.
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args([signal, &id]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Waits for its end: the exit code and how long that took.
+    pub fn wait(&mut self) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        let child = &mut self.child;
+        let status = wait_for("the daemon ends", PATIENCE, || {
+            child.try_wait().expect("its state").ok_or_else(|| "it runs".to_owned())
+        });
+        (status.code(), began.elapsed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log();
+        if !std::thread::panicking() {
+            assert!(!log.contains("panicked"), "{log}");
+        }
+    }
+}
+
+impl Response {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("UTF-8")
+    }
+}
+
+/// One request on a connection of its own.
+pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> Response {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("it answers");
+    let at = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8(bytes[..at].to_vec()).expect("UTF-8");
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let headers: BTreeMap<String, String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    Response { status: status.expect("a status"), headers, body: bytes[at + 4..].to_vec() }
+}
+
+fn with_port(config: &str) -> String {
+    format!("{config}\n[web]\nlisten = \"127.0.0.1:0\"\n[journal]\npath = \"\"\n")
+}
