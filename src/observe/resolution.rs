@@ -100,7 +100,7 @@ impl<'a> Kind<'a> {
             let is_fresh = horizon.is_fresh(usable.at);
             if usable.value.outcome.is_denial() {
                 // A denial before a lookup that failed is no denial now.
-                denials += usize::from(is_fresh && lookup.latest.at == usable.at);
+                denials += usize::from(is_fresh && lookup.latest.value.outcome.is_usable());
                 continue;
             }
             // It had addresses when it was asked last, but its turn was long ago.
