@@ -159,7 +159,7 @@ fn observe(asked: Asked) -> Result<Snapshot, Problem> {
     let mut line = ProgressLine::new();
     let once = runtime.block_on(Once::observe(plan.clone(), |progress| line.draw(progress)));
     line.clear();
-    let snapshot = once.audit(plan.clone());
+    let snapshot = once.audit(&plan);
     let found = snapshot.domains.iter().any(|entry| !entry.view.records.is_empty());
     if !asked.is_search_list || found {
         return Ok(snapshot);
@@ -176,7 +176,7 @@ fn observe(asked: Asked) -> Result<Snapshot, Problem> {
             Labels::default(),
         ));
     }
-    Ok(once.audit(Arc::new(required)))
+    Ok(once.audit(&required))
 }
 
 fn exit_code(snapshot: &Snapshot, fail_on: FailOn) -> ExitCode {

@@ -47,8 +47,8 @@ impl Once {
     }
 
     /// What `plan` makes of what was seen: the same one, or one with other expectations.
-    pub fn audit(&self, plan: Arc<Plan>) -> Snapshot {
-        let mut auditor = Auditor::new(endless(&plan), self.started, Memory::Once);
+    pub fn audit(&self, plan: &Plan) -> Snapshot {
+        let mut auditor = Auditor::new(endless(plan), self.started, Memory::Once);
         auditor.audit(self.observer.state(), &Changes::default(), self.clock.now())
     }
 }
