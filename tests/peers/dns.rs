@@ -159,12 +159,17 @@ impl Bind {
 
     /// Changes a zone: lines of nsupdate, such as `update delete NAME SRV`.
     pub fn update(&self, lines: &str) {
-        let mut child =
-            Command::new("nsupdate").stdin(Stdio::piped()).spawn().expect("nsupdate is installed");
+        let mut child = Command::new("nsupdate")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nsupdate is installed");
         let address = self.address();
         let script = format!("server {} {}\n{lines}\nsend\n", address.ip(), address.port());
         child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("it listens");
-        assert!(child.wait().expect("it ends").success(), "nsupdate: {lines}");
+        let ended = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "nsupdate: {lines}: {said}{}", self.log());
     }
 }
 
