@@ -261,3 +261,17 @@ async fn whatever_a_host_does_is_an_outcome() {
         assert!(types == [11] || (types.is_empty() && *name == "greeter"), "{name}: {types:?}");
     }
 }
+
+#[test]
+fn a_closed_dns_port_is_told_at_once() {
+    // Held by a bound socket of another protocol, so that nobody listens there.
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = held.local_addr().expect("a bound socket");
+    let config = format!(
+        "[[resolver]]\nname = \"r\"\nservers = [\"{address}\"]\n[[domain]]\nname = \"contoso.test\"\n"
+    );
+    let report = check(&config);
+    assert_eq!(report.json["domains"][0]["answers"][0]["outcome"], "unreachable");
+    let took = report.json["duration_seconds"].as_f64().expect("a number");
+    assert!(took < 2.0, "three timeouts would be 6 s, and this took {took} s");
+}

@@ -84,6 +84,9 @@ fn dns_that_is_dropped_is_unknown_and_not_absent() {
     );
     assert_eq!(report.json["domains"][0]["answers"][0]["outcome"], "timeout");
     assert_eq!(report.finding("dns-failure")["client_error"], "0x800705B4");
+    site.network.forward("udp dport 53 reject with icmp type admin-prohibited");
+    let report = site.check(&[SETTINGS, LISTED].concat());
+    assert_eq!(report.json["domains"][0]["answers"][0]["outcome"], "unreachable");
 }
 
 #[test]
