@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kmswatch::metrics::{Encoding, Exposition};
 use kmswatch::model::snapshot::{
-    AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, Summary,
+    AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
+    Summary,
 };
 use kmswatch::model::{
     Answer, Host, KmsMode, Labels, LookupOutcome, Name, Path, PlannedDomain, Probe, ProbeOutcome,
@@ -120,6 +121,7 @@ fn domain(at: usize, resolver: &Arc<Resolver>) -> DomainEntry {
         hosts: hosts.collect(),
         records,
         is_known: true,
+        left_out: LeftOut::default(),
         audited: Timestamp::UNIX_EPOCH,
     };
     DomainEntry { status: Status::Ok, view: Arc::new(view) }

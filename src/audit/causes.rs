@@ -1,6 +1,6 @@
 //! One finding per cause: the greater suppresses the lesser (design section 8).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -17,10 +17,12 @@ pub(super) struct Causes {
     index: HashMap<FindingId, usize, FixedState>,
     /// The finding that a host is down, or not KMS.
     down: HashMap<Host, usize, FixedState>,
+    /// They explain nothing: who accepts a cause has not accepted what follows from it.
+    accepted: HashSet<FindingId>,
 }
 
 impl Causes {
-    pub(super) fn new(findings: Vec<Arc<Finding>>) -> Self {
+    pub(super) fn new(findings: Vec<Arc<Finding>>, accepted: HashSet<FindingId>) -> Self {
         let index =
             findings.iter().enumerate().map(|(at, finding)| (finding.id.clone(), at)).collect();
         let mut down = HashMap::default();
@@ -31,7 +33,7 @@ impl Causes {
                 down.insert(host.clone(), at);
             }
         }
-        Self { findings, index, down }
+        Self { findings, index, down, accepted }
     }
 
     /// server-failure of all servers of a resolver > its dns-failures.
@@ -43,8 +45,8 @@ impl Causes {
             let resolver = self.findings[at].resolver.clone();
             let failures = dead.iter().find(|(name, _)| Some(name) == resolver.as_ref());
             let Some((_, failures)) = failures else { continue };
-            let known: Vec<usize> =
-                failures.iter().filter_map(|id| self.index.get(id).copied()).collect();
+            let known = failures.iter().filter(|id| !self.accepted.contains(id));
+            let known: Vec<usize> = known.filter_map(|id| self.index.get(id).copied()).collect();
             if known.len() == failures.len() && !known.is_empty() {
                 self.suppress(at, known[0]);
             }
@@ -133,10 +135,11 @@ impl Causes {
         }
     }
 
-    /// The finding that a host is down, if it hits several domains.
+    /// The finding that a host is down, if it hits several domains and was not accepted.
     fn wide(&self, host: &Host) -> Option<usize> {
         let at = self.down.get(host).copied()?;
-        (self.findings[at].domains.len() > 1).then_some(at)
+        let finding = &self.findings[at];
+        (finding.domains.len() > 1 && !self.accepted.contains(&finding.id)).then_some(at)
     }
 
     fn hits_only(&self, at: usize, domain: &Name) -> bool {
@@ -162,6 +165,9 @@ impl Causes {
     /// The first explanation counts; it names the finding that is active itself.
     fn suppress(&mut self, lesser: usize, greater: usize) {
         let greater = &self.findings[greater];
+        if self.accepted.contains(&greater.id) {
+            return;
+        }
         let root = greater.suppressed_by.clone().unwrap_or_else(|| greater.id.clone());
         let lesser = &mut self.findings[lesser];
         if lesser.is_active() && lesser.id != root {

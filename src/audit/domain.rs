@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::client::shares::{Offer, shares};
 use crate::model::finding::FindingId;
-use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus};
+use crate::model::observation::MAX_ENDPOINTS;
+use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus, LeftOut};
 use crate::model::{
     Answer, Finding, Host, KmsMode, Plan, PlannedDomain, Record, Resolver, Upstream,
 };
@@ -86,9 +87,34 @@ pub(super) fn audit_domain(
         tiers::check(&scene, &mut findings);
     }
     let is_known = asked.iter().flat_map(|asked| &asked.servers).any(|says| says.held.is_some());
-    let view =
-        DomainView { domain: domain.clone(), answers, records, is_known, hosts, audited: now };
+    let left_out = left_out(&asked, &sights);
+    if left_out != LeftOut::default() {
+        findings.iter_mut().for_each(|finding| tell(left_out, Arc::make_mut(finding)));
+    }
+    let domain = domain.clone();
+    let view = DomainView { domain, answers, records, is_known, hosts, left_out, audited: now };
     DomainAudit { view: Arc::new(view), findings, sights, lacking, expires: horizon.expires() }
+}
+
+/// What is beyond the bounds: it was not looked at, and is not silently forgotten.
+fn left_out(asked: &[Asked], sights: &[Arc<Sight>]) -> LeftOut {
+    let held = asked.iter().flat_map(|asked| &asked.servers).filter_map(|says| says.held);
+    let endpoints: usize = sights.iter().map(|sight| sight.endpoints.len()).sum();
+    LeftOut {
+        records: held.map(|answer| answer.omitted).max().unwrap_or(0),
+        addresses: sights.iter().map(|sight| sight.resolution.left_out).sum(),
+        endpoints: endpoints.saturating_sub(MAX_ENDPOINTS),
+    }
+}
+
+fn tell(left_out: LeftOut, finding: &mut Finding) {
+    let LeftOut { records, addresses, endpoints } = left_out;
+    for (what, count) in [("records", records), ("addresses", addresses), ("endpoints", endpoints)]
+    {
+        if count > 0 {
+            finding.evidence.insert(format!("{what}_left_out"), count.into());
+        }
+    }
 }
 
 impl<'a> Asked<'a> {

@@ -61,7 +61,10 @@ impl Draft {
     fn of_domain(check: Check, subject: Subject, domain: &PlannedDomain, message: String) -> Self {
         let mut draft = Self::new(check, subject, vec![domain.name.clone()], message);
         draft.values = draft.values.set(Key::Domain, &domain.name).set(Key::Owner, &domain.owner);
-        draft.finding.labels = domain.labels.clone();
+        draft.finding.labels = match &*domain.resolvers {
+            [only] => merged(&only.labels, &domain.labels),
+            _ => domain.labels.clone(),
+        };
         draft
     }
 

@@ -1,22 +1,37 @@
 //! Accepted findings: `[[exception]]`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::model::finding::FindingId;
 use crate::model::plan::Exception;
 use crate::model::{Finding, Plan};
 
-/// Gives accepted findings their other severity, or leaves them out. The first exception that fits
-/// counts; it fits where it covers every domain that the finding hits.
-pub(super) fn apply(plan: &Plan, findings: Vec<Arc<Finding>>, now: Timestamp) -> Vec<Arc<Finding>> {
+/// Gives accepted findings their other severity, or leaves them out; tells which were accepted. The
+/// first exception that fits counts; it fits where it covers every domain that the finding hits.
+pub(super) fn apply(
+    plan: &Plan,
+    findings: Vec<Arc<Finding>>,
+    now: Timestamp,
+) -> (Vec<Arc<Finding>>, HashSet<FindingId>) {
     if plan.exceptions.is_empty() {
-        return findings;
+        return (findings, HashSet::new());
     }
     let today = TimeZone::UTC.to_datetime(now).date();
-    findings.into_iter().filter_map(|finding| accept(plan, finding, today)).collect()
+    let mut accepted = HashSet::new();
+    let accept = |mut finding: Arc<Finding>| {
+        let fitting = plan.exceptions.iter().find(|exception| fits(exception, &finding, today));
+        if let Some(exception) = fitting {
+            accepted.insert(finding.id.clone());
+            accept(exception, Arc::make_mut(&mut finding))?;
+        }
+        Some(finding)
+    };
+    (findings.into_iter().filter_map(accept).collect(), accepted)
 }
 
 /// The last moment at which every exception that holds now still does.
@@ -29,18 +44,13 @@ pub(super) fn expire(plan: &Plan, now: Timestamp) -> Timestamp {
     end.unwrap_or(Timestamp::MAX)
 }
 
-fn accept(plan: &Plan, mut finding: Arc<Finding>, today: Date) -> Option<Arc<Finding>> {
-    let Some(exception) = plan.exceptions.iter().find(|exception| fits(exception, &finding, today))
-    else {
-        return Some(finding);
-    };
-    let severity = exception.severity?;
-    let accepted = Arc::make_mut(&mut finding);
-    accepted.severity = severity;
+/// `None` for a finding that is off.
+fn accept(exception: &Exception, finding: &mut Finding) -> Option<()> {
+    finding.severity = exception.severity?;
     if let Some(reason) = &exception.reason {
-        accepted.evidence.insert("accepted_because".to_owned(), reason.as_str().into());
+        finding.evidence.insert("accepted_because".to_owned(), reason.as_str().into());
     }
-    Some(finding)
+    Some(())
 }
 
 fn fits(exception: &Exception, finding: &Finding, today: Date) -> bool {

@@ -114,6 +114,10 @@ impl Context<'_> {
             aliases.last()?
         );
         let draft = self.draft(Check::TargetAlias, self.hit, message).asking(&sight.resolver);
+        let draft = draft.valued(self.case.plan, |values| match aliases.last() {
+            Some(name) => values.set(Key::RightTarget, name),
+            None => values,
+        });
         Some(draft.evidence("aliases", strings(aliases)).done())
     }
 
@@ -132,9 +136,11 @@ impl Context<'_> {
             "{} ends twice in {suffix}: a dot is missing at its end in the zone",
             self.target()
         );
-        Some(
-            self.draft(Check::TargetSuffixDoubled, &hit, message).evidence("suffix", suffix).done(),
-        )
+        // The name with the suffix once.
+        let right = &self.target().as_str()[..self.target().as_str().len() - suffix.len() - 1];
+        let draft = self.draft(Check::TargetSuffixDoubled, &hit, message);
+        let draft = draft.valued(self.case.plan, |values| values.set(Key::RightTarget, right));
+        Some(draft.evidence("suffix", suffix).done())
     }
 
     /// The target is an address written as a name.
@@ -270,9 +276,10 @@ impl Context<'_> {
                 None => values,
             }
         });
-        let draft = match case.sights.first() {
-            Some(sight) => draft.asking(&sight.resolver),
-            None => draft,
+        let draft = match case.sights.as_slice() {
+            [only] => draft.labels(&only.resolver.labels).asking(&only.resolver),
+            [first, ..] => draft.asking(&first.resolver),
+            [] => draft,
         };
         match case.plan.hosts.get(&case.host.target) {
             Some(note) => draft.labels(&note.labels),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::client::errors::{self, NAME_DOES_NOT_EXIST, NO_KMS_CONTACTED, NO_RECORDS};
-use crate::model::{Check, Finding, KmsMode, LookupOutcome, Record};
+use crate::model::{Check, Finding, KmsMode, LookupOutcome, Name, Record};
 
 use super::domain::{Asked, Scene};
 use super::draft::{Draft, listed};
@@ -38,7 +38,9 @@ fn failure(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
         asked.resolver.name,
         scene.domain.owner,
         listed(asked.servers.iter().filter_map(|says| {
-            Some(format!("{} {}", says.upstream.server, described(says.latest?.outcome)))
+            let latest = says.latest?;
+            let why = latest.detail.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+            Some(format!("{} {}{why}", says.upstream.server, described(latest.outcome)))
         })),
     );
     let draft = Draft::domain(Check::DnsFailure, scene.domain, message).of_resolver(asked.resolver);
@@ -71,22 +73,34 @@ fn absence(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
     Some(draft.evidence("answers", outcomes(asked)).done())
 }
 
-/// The only record's target is the root (RFC 2782): the service is declared absent.
+/// The only target is the root (RFC 2782): the service is declared absent.
 fn declined(scene: &Scene) -> Option<Arc<Finding>> {
-    let [record] = scene.records else { return None };
-    let mut says = scene.asked.iter().flat_map(|asked| &asked.servers);
-    let is_said_now = says.any(|says| says.latest.is_some_and(|answer| !answer.records.is_empty()));
-    if !record.target.is_root() || !is_said_now {
-        return None;
-    }
+    let declining: Vec<&Asked> = scene.asked.iter().filter(|asked| declines(asked)).collect();
+    let first = *declining.first()?;
+    let record = scene.records.iter().find(|record| record.target.is_root())?;
     let message = format!(
-        "{} has one record and its target is \".\": the domain declares that it has no KMS host",
-        scene.domain.owner
+        "The only target of {} is \".\": the domain declares that it has no KMS host (resolver {})",
+        scene.domain.owner,
+        listed(declining.iter().map(|asked| &asked.resolver.name)),
     );
     let draft = Draft::domain(Check::SrvDeclined, scene.domain, message);
-    let draft = draft.asking(scene.domain.resolvers.first()?).client_error(Some(NO_KMS_CONTACTED));
+    let draft = match (declining.len(), scene.asked.len()) {
+        (1, 2..) => draft.at_resolver(first.resolver),
+        _ => draft.asking(first.resolver),
+    };
     let draft = draft.valued(scene.plan, |values| super::records::with_record(values, record));
+    let draft = draft.client_error(Some(NO_KMS_CONTACTED));
     Some(draft.evidence("record", shown(record)).done())
+}
+
+/// Whether some server of the resolver says so now, and none that is to be believed names a host.
+fn declines(asked: &Asked) -> bool {
+    let mut latest = asked.servers.iter().filter_map(|says| says.latest);
+    let targets =
+        || asked.usable().flat_map(|(_, answer)| &answer.records).map(|record| &record.target);
+    latest.any(|answer| !answer.records.is_empty())
+        && targets().next().is_some()
+        && targets().all(Name::is_root)
 }
 
 /// The servers of one resolver differ in priority, weight, port or target, or one denies what

@@ -171,7 +171,8 @@ impl Auditor {
         let sights =
             self.sights.iter().filter(|(key, _)| used.contains(key)).map(|(_, sight)| sight);
         let dead = servers::check(&self.plan, state, views, sights, &horizon, &mut findings);
-        let mut causes = Causes::new(exceptions::apply(&self.plan, findings, now));
+        let (findings, accepted) = exceptions::apply(&self.plan, findings, now);
+        let mut causes = Causes::new(findings, accepted);
         causes.explain_by_servers(&dead);
         causes.explain_hosts();
         audits().for_each(|audit| causes.explain_domain(audit));

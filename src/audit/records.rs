@@ -149,7 +149,13 @@ fn drift(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
                 format!("{priority} {weight} {} {}", listed.host.port, listed.host.target)
             },
         );
+        let (priority, weight) =
+            listed.priority_and_weight.unwrap_or((record.priority, record.weight));
         let draft = draft(scene, Check::RecordDrift, record, message);
+        let draft = draft.valued(scene.plan, |values| {
+            let values = values.set(Key::ListedPort, listed.host.port);
+            values.set(Key::ListedPriority, priority).set(Key::ListedWeight, weight)
+        });
         findings.push(draft.evidence("listed", wanted).done());
     }
 }

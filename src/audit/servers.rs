@@ -25,6 +25,8 @@ struct Record<'a> {
     /// How many of them have no usable answer, of whatever type.
     failing: usize,
     outcomes: BTreeMap<LookupOutcome, usize>,
+    /// What else is known of the first failure.
+    detail: Option<Arc<str>>,
     /// The domains whose own lookup fails.
     domains: Vec<&'a DomainView>,
 }
@@ -98,6 +100,7 @@ fn add_domain<'a>(
         let is_usable = answer.answer.outcome.is_usable();
         record.add(is_usable, answer.answer.outcome);
         if !is_usable {
+            record.detail = record.detail.take().or_else(|| answer.answer.detail.clone());
             record.domains.push(view);
         }
     }
@@ -144,8 +147,15 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
         }
     };
     let server = &upstream.server;
-    let message =
-        format!("{server} gives a usable answer for {how_many} asked of it: {}", tally.join(", "));
+    let over = match upstream.path.to_string() {
+        path if path.is_empty() => path,
+        path => format!(" (from {path})"),
+    };
+    let why = record.detail.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+    let message = format!(
+        "{server}{over} gives a usable answer for {how_many} asked of it: {}{why}",
+        tally.join(", ")
+    );
     let mut domains: Vec<Name> =
         record.domains.iter().map(|view| view.domain.name.clone()).collect();
     domains.sort_unstable();

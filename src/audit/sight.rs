@@ -92,7 +92,7 @@ impl Sight {
     /// Whether a domain that publishes the host would come to the same verdicts.
     pub(super) fn is_same_for_domains(&self, other: &Self) -> bool {
         self.status == other.status
-            && self.resolution.addresses == other.resolution.addresses
+            && self.resolution == other.resolution
             && self.signs().eq(other.signs())
     }
 

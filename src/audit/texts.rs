@@ -142,6 +142,14 @@ keys! {
     Priority "priority";
     /// The record's weight.
     Weight "weight";
+    /// The name that should stand as target.
+    RightTarget "right_target";
+    /// The port that the config lists.
+    ListedPort "listed_port";
+    /// The priority that the config lists.
+    ListedPriority "listed_priority";
+    /// The weight that the config lists.
+    ListedWeight "listed_weight";
     /// An address of the host.
     Address "address";
     /// The address of a DNS server; [`Values::server`] sets it.
@@ -313,6 +321,10 @@ mod tests {
             .set(Key::Port, 1700)
             .set(Key::Priority, 10)
             .set(Key::Weight, 75)
+            .set(Key::RightTarget, "kms.contoso.com")
+            .set(Key::ListedPort, 1688)
+            .set(Key::ListedPriority, 20)
+            .set(Key::ListedWeight, 50)
             .set(Key::Address, "10.0.0.5")
             .server(&server(Transport::Udp, "10.0.0.53:53"))
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::audit::{Auditor, Memory};
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::model::plan::WebSettings;
 use crate::model::{Plan, Snapshot};
 use crate::observe::observer::Observer;
 use crate::stats::Stats;
@@ -86,7 +87,8 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
 }
 
 struct Daemon {
-    plan: Arc<Plan>,
+    /// What it began with: that stays for the life of the process.
+    web: WebSettings,
     lines: Lines,
     observer: Observer,
     auditor: Auditor,
@@ -121,7 +123,7 @@ impl Daemon {
             read,
             clock,
             stats,
-            plan,
+            web: plan.web.clone(),
         };
         (daemon, site)
     }
@@ -173,21 +175,14 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         let plan = Arc::new(loaded.plan);
-        let restart = if plan.web == self.plan.web {
-            ""
-        } else {
-            "; [web] has changed, and that needs a restart"
-        };
+        let restart =
+            if plan.web == self.web { "" } else { "; [web] has changed, and that needs a restart" };
         self.lines.apply(&plan);
         self.observer.replan(plan.clone());
         self.auditor.replan(plan.clone());
         self.stats.reload_succeeded(self.clock.now());
-        self.plan = plan;
-        format!(
-            "config reloaded: domains {}, resolvers {}{restart}",
-            self.plan.domains.len(),
-            self.plan.resolvers.len()
-        )
+        let (domains, resolvers) = (plan.domains.len(), plan.resolvers.len());
+        format!("config reloaded: domains {domains}, resolvers {resolvers}{restart}")
     }
 }
 

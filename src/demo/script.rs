@@ -55,7 +55,7 @@ pub fn intro(listen: SocketAddr, act_after: Duration) -> String {
            {MISSING}  srv-missing: no KMS record; clients show 0x8007232B\n  \
            {DEAD}     all-hosts-down: the only host's port is closed; clients show 0xC004F074\n  \
            {ROGUE}    record-unexpected, host-accepts-any: half of the clients go to a host nobody listed\n  \
-           {WRONG}    host-not-kms: the port answers RPC, but is not KMS\n\
+           {WRONG}    all-hosts-down, by host-not-kms: its port answers RPC, but is not KMS\n\
          \n\
          In {first_act} s one host leaves DNS, {between} s later another dies. Ctrl-C ends it.\n",
         between = BETWEEN_ACTS.as_secs(),

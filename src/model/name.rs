@@ -56,6 +56,9 @@ pub enum NameError {
     /// Broken IDN or punycode (UTS 46).
     #[error("{0:?} is no valid internationalised name; write it in Unicode or as valid punycode")]
     Idn(String),
+    /// The owner name of the records where their domain is wanted.
+    #[error("the domain is meant, without _vlmcs._tcp; write {0:?}")]
+    Service(String),
     /// An IP address where a name is wanted.
     #[error("{0:?} is an address; write a DNS name")]
     Address(String),
@@ -91,6 +94,9 @@ impl Name {
     /// As [`Name::parse`].
     pub fn parse_domain(text: &str) -> Result<Self, NameError> {
         let name = Self::parse(text)?;
+        if let Some(domain) = name.as_str().strip_prefix(SERVICE_PREFIX) {
+            return Err(NameError::Service(shown(domain)));
+        }
         check_length(name.as_str(), MAX_NAME - SERVICE_PREFIX.len())?;
         Ok(name)
     }

@@ -57,8 +57,21 @@ pub struct DomainView {
     pub is_known: bool,
     /// The hosts of `records`: duplicates collapsed, sorted by priority, weight (greatest first), name.
     pub hosts: Vec<DomainHost>,
+    /// What is beyond the bounds, and so was not looked at.
+    pub left_out: LeftOut,
     /// When it was audited.
     pub audited: Timestamp,
+}
+
+/// How much of a domain is beyond the bounds of [`super::observation`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct LeftOut {
+    /// SRV records of the longest answer.
+    pub records: usize,
+    /// Addresses of the targets with too many.
+    pub addresses: usize,
+    /// Endpoints of the domain.
+    pub endpoints: usize,
 }
 
 /// What one server said last.

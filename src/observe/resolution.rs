@@ -15,7 +15,9 @@ pub struct Resolution {
     /// Sorted, at most [`MAX_ADDRESSES`]; held from the last answer that had some while no server
     /// says otherwise.
     pub addresses: Vec<IpAddr>,
-    /// The CNAME chain that led to them; empty where the target has addresses of its own.
+    /// Addresses beyond the bound.
+    pub left_out: usize,
+    /// The CNAME chain that led to them, or to their absence; empty where the target is no alias.
     pub aliases: Vec<Name>,
 }
 
@@ -43,6 +45,7 @@ pub fn resolve(state: &State, resolver: &Resolver, target: &Name, horizon: &Hori
         return Resolution {
             verdict: Verdict::Resolved,
             addresses: vec![address],
+            left_out: 0,
             aliases: vec![],
         };
     }
@@ -63,19 +66,21 @@ pub fn resolve(state: &State, resolver: &Resolver, target: &Name, horizon: &Hori
     let mut addresses: Vec<IpAddr> =
         answers().flat_map(|answer| answer.addresses.iter().copied()).collect();
     addresses.sort_unstable();
+    let omitted: usize = answers().map(|answer| answer.omitted).sum();
+    let left_out = omitted + addresses.len().saturating_sub(MAX_ADDRESSES);
     addresses.truncate(MAX_ADDRESSES);
-    let aliases =
-        answers().map(|answer| answer.aliases.clone()).find(|aliases| !aliases.is_empty());
-    Resolution { verdict, addresses, aliases: aliases.unwrap_or_default() }
+    let aliases = kinds.iter().map(|kind| kind.aliases).find(|aliases| !aliases.is_empty());
+    Resolution { verdict, addresses, left_out, aliases: aliases.unwrap_or_default().to_vec() }
 }
 
 /// What the servers say of one type.
 struct Kind<'a> {
     /// The last usable answer with addresses, of the server that gave it last.
     records: Option<&'a Lookup>,
-    /// Every server was asked, one at least denied lately and did not fail since, and no fresh answer
-    /// has addresses.
+    /// Every server denied lately, and none failed since: a failed lookup is unknown instead.
     is_denied: bool,
+    /// The CNAME chain of some usable answer.
+    aliases: &'a [Name],
     /// Some server was not asked yet.
     is_pending: bool,
 }
@@ -90,6 +95,7 @@ impl<'a> Kind<'a> {
     ) -> Self {
         let (mut records, mut denials, mut is_pending) =
             (None::<(&Lookup, jiff::Timestamp)>, 0, false);
+        let mut aliases: &[Name] = &[];
         for upstream in &resolver.upstreams {
             let key = LookupKey { upstream: upstream.clone(), name: target.clone(), kind };
             let Some(lookup) = state.lookup(&key) else {
@@ -98,6 +104,9 @@ impl<'a> Kind<'a> {
             };
             let Some(usable) = &lookup.usable else { continue };
             let is_fresh = horizon.is_fresh(usable.at);
+            if aliases.is_empty() && (is_fresh || !usable.value.outcome.is_denial()) {
+                aliases = &usable.value.aliases;
+            }
             if usable.value.outcome.is_denial() {
                 // A denial before a lookup that failed is no denial now.
                 denials += usize::from(is_fresh && lookup.latest.value.outcome.is_usable());
@@ -109,10 +118,10 @@ impl<'a> Kind<'a> {
                 records = Some((lookup, usable.at));
             }
         }
-        let has_fresh = records.is_some_and(|(_, at)| horizon.is_fresh(at));
         Self {
             records: records.map(|(lookup, _)| lookup),
-            is_denied: denials > 0 && !is_pending && !has_fresh,
+            is_denied: denials == resolver.upstreams.len(),
+            aliases,
             is_pending,
         }
     }

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use crate::model::finding::{ClientError, FindingId};
 use crate::model::snapshot::{
-    AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, Summary,
+    AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
+    Summary,
 };
 use crate::model::{
     Answer, Check, Finding, FindingState, Flags, Host, KmsMode, Labels, LookupOutcome, Name, Path,
@@ -233,6 +234,7 @@ pub(crate) fn entry(
         answers,
         records: records.to_vec(),
         hosts: domain_hosts(records),
+        left_out: LeftOut::default(),
         audited: time("2026-03-01T12:00:00.4Z"),
     };
     DomainEntry { status, view: Arc::new(view) }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::model::finding::{ClientError, Evidence, FindingId};
 use crate::model::snapshot::{
-    AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView,
+    AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut,
 };
 use crate::model::{
     Finding, FindingState, KmsMode, Labels, LookupOutcome, Name, Path, ProbeOutcome, Record,
@@ -114,6 +114,7 @@ struct DomainJson<'a> {
     answers: &'a [AnswerView],
     #[serde(serialize_with = "each::<_, DomainHostJson, _>")]
     hosts: &'a [DomainHost],
+    left_out: LeftOut,
 }
 
 impl<'a> From<&'a DomainEntry> for DomainJson<'a> {
@@ -124,6 +125,7 @@ impl<'a> From<&'a DomainEntry> for DomainJson<'a> {
             kms: entry.view.domain.kms,
             answers: &entry.view.answers,
             hosts: &entry.view.hosts,
+            left_out: entry.view.left_out,
         }
     }
 }
@@ -373,6 +375,7 @@ mod tests {
             "answers": [answer("10.0.0.53"), answer("10.0.0.54:5353")],
             "hosts": [{ "target": "kms-n2.north.example", "port": 1688, "priority": 0, "weight": 0,
                         "share": 1.0, "live_share": 0.0, "status": "down" }],
+            "left_out": { "records": 0, "addresses": 0, "endpoints": 0 },
         });
         let south = json_domain(&snapshot, &fixture::name("south.example")).expect("configured");
         assert_eq!(parsed(&south), expected);

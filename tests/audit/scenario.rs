@@ -219,15 +219,16 @@ fn answer(kind: RecordKind, said: &str) -> Option<Answer> {
         Some(rest) => (Flags { aa: true, ..Flags::default() }, rest.trim()),
         None => (Flags::default(), said),
     };
-    if let Some(outcome) = LookupOutcome::ALL.iter().find(|known| known.as_str() == said) {
-        return Some(Answer { flags, ..Answer::bare(*outcome) });
-    }
     let mut answer = Answer { flags, ..Answer::bare(LookupOutcome::Records) };
     let mut said = said;
     while let Some(rest) = said.strip_prefix("via ") {
         let (alias, rest) = rest.trim().split_once(char::is_whitespace)?;
         answer.aliases.push(Name::parse(alias).ok()?);
         said = rest.trim();
+    }
+    if let Some(outcome) = LookupOutcome::ALL.iter().find(|known| known.as_str() == said) {
+        answer.outcome = *outcome;
+        return Some(answer);
     }
     for item in said.split(',').map(str::trim) {
         match kind {

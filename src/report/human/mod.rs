@@ -111,7 +111,7 @@ impl<'a> Page<'a> {
         if !new.is_empty() {
             self.blank();
         }
-        self.domain_line(entry, &self.notes(&other));
+        self.domain_line(entry, &self.notes(entry, &other));
         for finding in &new {
             self.finding(finding);
         }
@@ -124,14 +124,25 @@ impl<'a> Page<'a> {
         finding.is_active() && (finding.severity >= Severity::Warning || self.style.verbose)
     }
 
-    /// What else hits the domain: told above, or not worth more than its name.
-    fn notes(&self, findings: &[&Finding]) -> String {
-        let mut notes: Vec<String> = Vec::new();
+    /// What else hits the domain: told above, or not worth more than its name; and what of it was
+    /// not looked at.
+    fn notes(&self, entry: &DomainEntry, findings: &[&Finding]) -> String {
+        let left_out = entry.view.left_out;
+        let beyond = [
+            (left_out.records, "records"),
+            (left_out.addresses, "addresses"),
+            (left_out.endpoints, "endpoints"),
+        ];
+        let mut notes: Vec<String> = beyond
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{what} left out: {count}"))
+            .collect();
         for finding in findings {
             let note = if self.told.contains(&finding.id) {
                 format!("see {} above", finding.check)
             } else {
-                finding.check.to_string()
+                format!("{} {}", finding.severity, finding.check)
             };
             if !notes.contains(&note) {
                 notes.push(note);

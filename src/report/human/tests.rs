@@ -49,7 +49,7 @@ with 0xC004F074.
 
 ✘ south.example   kms-n2.north.example 100 % down  (see host-down above)
 
-i lab.example     kms-e1.east.example 100 % up  (redundancy-none)
+i lab.example     kms-e1.east.example 100 % up  (info redundancy-none)
 ✔ east.example    kms-e1.east.example 75 % up, kms-e2.east.example 25 % up
 
 5 domains, 4 hosts, 4 endpoints: 2 critical, 0 warnings, 1 info, 2 explained; 0.41 s
