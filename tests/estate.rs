@@ -395,6 +395,8 @@ fn three_thousand_targets_are_not_fanned_out() {
     asked.retain(|_, times| *times > 0);
     assert_eq!(asked.len(), 2 * 128 - 64, "targets that were looked up");
     assert!(asked.values().all(|times| *times <= 4), "{asked:?}");
+    let left_out = &report.json["domains"][0]["left_out"];
+    assert_eq!([&left_out["records"], &left_out["endpoints"]], [1532 - 128, 2 * 128 - 64 - 64]);
     for answer in report.json["domains"][0]["answers"].as_array().expect("a list") {
         assert_eq!(answer["records"].as_array().expect("a list").len(), 128);
         assert_eq!(answer["omitted"], 1532 - 128, "said, not silent");
