@@ -149,7 +149,6 @@ fn what_is_not_in_this_version_is_refused_as_that() {
     for line in [
         "preflight",
         "preflight --suffix contoso.com",
-        "explain srv-missing",
         "journal --since 7d",
         "ack ID --until 2027-01-01",
         "unack ID",
@@ -173,6 +172,58 @@ fn what_is_not_in_this_version_is_refused_as_that() {
     }
 }
 
+/// What `explain` says on stdout.
+fn explained(topic: &[&str]) -> String {
+    let ended = Ended::of(kmswatch().arg("explain").args(topic));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{topic:?}");
+    ended.stdout
+}
+
+#[test]
+fn a_check_or_a_code_is_explained_however_it_is_written() {
+    let page = explained(&["srv-missing"]);
+    assert_eq!(page, explained(&["SRV-Missing"]));
+    assert!(page.starts_with("# srv-missing\n") && page.contains("## Mend\n"), "{page}");
+    assert!(page.contains("\n    slmgr.vbs /sdns  # on the KMS host\n"), "{page}");
+    let later = explained(&["profile-no-kms"]);
+    assert!(later.contains("This version does not raise this check."), "{later}");
+    let code = explained(&["0xC004F074"]);
+    for spelling in ["0xc004f074", "C004F074", "c004f074", "0XC004F074"] {
+        assert_eq!(explained(&[spelling]), code, "{spelling}");
+    }
+    assert!(code.starts_with("# 0xC004F074: no KMS could be contacted\n"), "{code}");
+    assert!(code.contains("- Predicted by: `all-hosts-down`"), "{code}");
+    assert!(!code.contains("0xC004F039"), "one section only: {code}");
+    for (wrong, near) in [
+        ("srv-mising", "srv-missing"),
+        ("HOST-DWN", "host-down"),
+        ("0xC004F073", "0xC004F074"),
+        ("c004f073", "0xC004F074"),
+    ] {
+        let ended = Ended::of(kmswatch().args(["explain", wrong]));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{wrong}");
+        assert!(ended.stderr.contains(&format!("did you mean {near}?")), "{}", ended.stderr);
+    }
+    let ended = Ended::of(kmswatch().args(["explain", "\u{1b}[2J"]));
+    assert!(!ended.stderr.contains('\u{1b}'), "{ended:?}");
+}
+
+#[test]
+fn explain_alone_lists_every_check_and_code_a_line_each() {
+    let list = explained(&[]);
+    let first_words: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split_once("  "))
+        .map(|(word, _)| word)
+        .collect();
+    let checks = kmswatch::model::Check::ALL.iter().map(ToString::to_string);
+    let codes = kmswatch::client::codes::codes().iter().map(|known| known.code.to_string());
+    assert_eq!(first_words, checks.chain(codes).collect::<Vec<_>>());
+    for topic in first_words {
+        assert!(explained(&[topic]).starts_with(&format!("# {topic}")), "{topic}");
+    }
+}
+
 #[test]
 fn nonsense_is_bad_usage_and_never_a_panic() {
     for line in [
@@ -193,6 +244,10 @@ fn nonsense_is_bad_usage_and_never_a_panic() {
         "config",
         "config check",
         "config check -c /",
+        "explain srv-mising",
+        "explain 0xC004F075",
+        "explain \u{1b}[2J",
+        "explain srv-missing host-down",
         "demo --listen nowhere",
         "demo --listen 192.0.2.1:1",
         "--log-format xml check",

@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod demo;
+mod explain;
 mod output;
 mod run;
 mod usage;
@@ -24,6 +25,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments, line.color, line.verbose > 0),
         Command::Config(arguments) => config::config(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
     };
     outcome.unwrap_or_else(|problem| {
@@ -67,6 +69,8 @@ enum Command {
     Run(run::Arguments),
     /// Audit once and report; without arguments: the machine's own domains on its own resolvers
     Check(check::Arguments),
+    /// Say what a check or a Windows error code means, and what to do
+    Explain(explain::Arguments),
     /// Check or show a config
     Config(config::Arguments),
     /// Watch a small estate with faults that this program plays itself, on 127.0.0.1

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Commands, flags and formats of the contract that this version does not have.
-const NOT_BUILT: [&str; 14] = [
+const NOT_BUILT: [&str; 13] = [
     "preflight",
-    "explain",
     "journal",
     "init",
     "ack",
