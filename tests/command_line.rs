@@ -145,6 +145,70 @@ fn a_report_goes_to_a_file_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_monitoring_plugin_says_in_words_what_its_exit_code_says() {
+    let small = Small::start();
+    for (domain, fail_on, code, state) in [
+        ("good.test", "warning", 0, "OK"),
+        ("good.test", "info", 1, "WARNING"),
+        ("warned.test", "warning", 1, "WARNING"),
+        ("warned.test", "critical", 0, "OK"),
+        ("gone.test", "warning", 2, "CRITICAL"),
+    ] {
+        let ended = small.check(&[domain, "--format", "nagios", "--fail-on", fail_on]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{domain} {fail_on}");
+        let first = ended.stdout.lines().next().expect("a line");
+        assert!(first.starts_with(&format!("KMS {state} - ")), "{domain} {fail_on}: {first}");
+        let (_, perfdata) = first.split_once(" | ").expect("perfdata");
+        assert!(perfdata.starts_with("domains=1;;;0 "), "{perfdata}");
+        // label=value[unit];warning;critical;minimum;maximum, each a number or nothing.
+        for pair in perfdata.split(' ') {
+            let (label, fields) = pair.split_once('=').expect("a label");
+            assert!(label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{pair}");
+            let fields: Vec<&str> = fields.split(';').collect();
+            assert!((4..=5).contains(&fields.len()), "{pair}");
+            let value = fields[0].strip_suffix('s').unwrap_or(fields[0]);
+            let numbers = fields[1..].iter().filter(|field| !field.is_empty()).chain([&value]);
+            let is_number = |text: &str| text == "U" || text.parse::<f64>().is_ok();
+            assert!(numbers.into_iter().all(|text| is_number(text)), "{pair}");
+        }
+    }
+    let line = "check -c /nonexistent --format nagios";
+    let ended = Ended::of(kmswatch().args(line.split(' ')));
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stdout.starts_with("KMS UNKNOWN - "), "{ended:?}");
+    assert!(ended.stdout.contains("/nonexistent"), "{ended:?}");
+}
+
+#[test]
+fn a_textfile_for_prometheus_holds_the_estate_and_only_that() {
+    let small = Small::start();
+    let folder = Config::new("");
+    let file = folder.beside("kmswatch.prom");
+    std::fs::write(&file, "old").expect("a file");
+    let path = file.to_str().expect("a path");
+    let ended =
+        small.check(&["good.test", "gone.test", "--format", "prometheus", "--output", path]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    let text = std::fs::read_to_string(&file).expect("a file");
+    for series in [
+        "kmswatch_srv_records{domain=\"good.test\"} 1",
+        "kmswatch_srv_records{domain=\"gone.test\"} 0",
+        "kmswatch_hosts_up{domain=\"good.test\"} 1",
+        "kmswatch_findings{domain=\"gone.test\",check=\"srv-missing\",severity=\"critical\",state=\"active\"} 1",
+    ] {
+        assert!(text.lines().any(|line| line == series), "{series}\n{text}");
+    }
+    // The process ends with the audit; its own families would be another process's next time.
+    for family in ["process_", "kmswatch_build_info", "kmswatch_probes_total", "kmswatch_dns_"] {
+        assert!(!text.contains(family), "{family}");
+    }
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(std::fs::File::open(&file).expect("a file"));
+    let judged = Ended::of(&mut promtool);
+    assert_eq!((judged.code, judged.stdout.as_str(), judged.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
 fn what_is_not_in_this_version_is_refused_as_that() {
     for line in [
         "preflight",
@@ -158,10 +222,8 @@ fn what_is_not_in_this_version_is_refused_as_that() {
         "--shard 1/2 check x.test",
         "check --shard 1/2",
         "check x.test --format junit",
-        "check x.test --format nagios",
         "check x.test --format html",
         "check x.test --format markdown",
-        "check x.test --format prometheus",
         "check x.test --server tls://192.0.2.1",
         "check x.test --server https://dns.test/dns-query",
     ] {

@@ -84,4 +84,8 @@ enum Format {
     Human,
     /// For programs: the contract of the JSON report.
     Json,
+    /// A plugin's output for Nagios, Icinga and their like.
+    Nagios,
+    /// Metrics as a textfile for Prometheus.
+    Prometheus,
 }

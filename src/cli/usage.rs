@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Commands, flags and formats of the contract that this version does not have.
-const NOT_BUILT: [&str; 13] = [
+const NOT_BUILT: [&str; 11] = [
     "preflight",
     "journal",
     "init",
@@ -15,10 +15,8 @@ const NOT_BUILT: [&str; 13] = [
     "man",
     "--shard",
     "junit",
-    "nagios",
     "html",
     "markdown",
-    "prometheus",
 ];
 
 /// Prints help or what is wrong, and how to do it; the exit code to end with.
