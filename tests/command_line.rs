@@ -209,6 +209,70 @@ fn a_textfile_for_prometheus_holds_the_estate_and_only_that() {
 }
 
 #[test]
+fn a_first_config_says_what_dns_says() {
+    let bench = Bench::new();
+    let host = bench.host(Behaviour::Kms);
+    let (zones, port) = (Zones::new(), host.address().port());
+    for origin in ["east.test", "gone.test", "odd.test"] {
+        zones.add_zone(origin);
+    }
+    for name in ["kms1.east.test", "kms2.east.test"] {
+        zones.insert(name, Data::A(Ipv4Addr::LOCALHOST));
+    }
+    zones.insert("_vlmcs._tcp.east.test", Data::srv(10, 75, port, "kms1.east.test"));
+    zones.insert("_vlmcs._tcp.east.test", Data::srv(10, 25, 1688, "kms2.east.test"));
+    zones.insert("_vlmcs._tcp.odd.test", Data::srv(0, 0, 1688, "10.0.0.1"));
+    let server = bench.dns(&zones);
+    let address = server.address().to_string();
+    let ended = Ended::of(kmswatch().args(["config", "init", "--server", &address]).args([
+        "gone.test",
+        "odd.test",
+        "EAST.test.",
+        "east.test",
+    ]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("gone.test: no KMS record is published"), "{ended:?}");
+    let text = &ended.stdout;
+    assert!(text.contains(&format!("servers = [\"{address}\"]\n")), "{text}");
+    let listed = format!(
+        "name = \"east.test\"\n# `kmswatch check` finds fault with it now: redundancy-lost.\n\
+         hosts = [\n    \"kms1.east.test:{port}, 10, 75\",\n    \
+         \"kms2.east.test, 10, 25\",   # did not answer as KMS\n]\n"
+    );
+    assert!(text.contains(&listed), "{text}");
+    assert!(text.contains("\n# hosts = [\"kms.gone.test\"]"), "{text}");
+    assert!(text.contains("\n# hosts = [\n#     \"10.0.0.1, 0, 0\","), "not to be listed: {text}");
+    let loaded = kmswatch::config::parse(text, "made").expect("it reads back");
+    assert_eq!((loaded.plan.domains.len(), loaded.warnings), (3, Vec::new()));
+    // Audited by what was made, no record is wrong.
+    let of_records = |report: &program::Report| {
+        let all = report.findings(&[]);
+        all.into_iter().filter(|line| line.starts_with("record-")).collect::<Vec<_>>()
+    };
+    assert_eq!(of_records(&program::check(text)), Vec::<String>::new());
+    zones.insert("_vlmcs._tcp.east.test", Data::srv(10, 0, 1, "kms2.east.test"));
+    let after = of_records(&program::check(text));
+    assert!(after.iter().any(|line| line.starts_with("record-unexpected ")), "{after:?}");
+}
+
+#[test]
+fn a_first_config_needs_an_answer_for_some_domain() {
+    let small = Small::start();
+    // Nobody serves x.test: the server refuses.
+    let init = |domains: &[&str]| {
+        let address = small.server.address().to_string();
+        Ended::of(kmswatch().args(["config", "init", "--server", &address]).args(domains))
+    };
+    let some = init(&["x.example", "good.test"]);
+    assert_eq!(some.code, Some(0), "{some:?}");
+    assert!(some.stderr.contains("x.example: whether a KMS record is published is unknown"));
+    assert!(some.stdout.contains("# hosts = [\"kms.x.example\"]"), "{some:?}");
+    let none = init(&["x.example", "y.example"]);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(3), ""), "{none:?}");
+    assert!(none.stderr.contains("y.example: whether") && none.stderr.contains("refused from"));
+}
+
+#[test]
 fn what_is_not_in_this_version_is_refused_as_that() {
     for line in [
         "preflight",
@@ -218,7 +282,6 @@ fn what_is_not_in_this_version_is_refused_as_that() {
         "unack ID",
         "completions bash",
         "man",
-        "config init contoso.com",
         "--shard 1/2 check x.test",
         "check --shard 1/2",
         "check x.test --format junit",
@@ -306,6 +369,9 @@ fn nonsense_is_bad_usage_and_never_a_panic() {
         "config",
         "config check",
         "config check -c /",
+        "config init",
+        "config init ..",
+        "config init x.test --server nowhere",
         "explain srv-mising",
         "explain 0xC004F075",
         "explain \u{1b}[2J",

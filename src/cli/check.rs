@@ -177,6 +177,11 @@ fn restrict(plan: &mut Plan, names: &[Name]) {
     plan.domains = domains;
 }
 
+/// Observes a plan once, and audits what was seen.
+pub(super) fn once(plan: Plan) -> Result<Snapshot, Problem> {
+    observe(Asked { plan, is_search_list: false })
+}
+
 /// One thread is enough, and the cheapest.
 fn observe(asked: Asked) -> Result<Snapshot, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -221,6 +226,6 @@ fn exit_code(snapshot: &Snapshot, fail_on: Severity) -> ExitCode {
     }
 }
 
-fn domain(text: &str) -> Result<Name, String> {
+pub(super) fn domain(text: &str) -> Result<Name, String> {
     Name::parse_domain(text).map_err(|error| error.to_string())
 }

@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod demo;
 mod explain;
+mod init;
 mod output;
 mod run;
 mod usage;
@@ -71,7 +72,7 @@ enum Command {
     Check(check::Arguments),
     /// Say what a check or a Windows error code means, and what to do
     Explain(explain::Arguments),
-    /// Check or show a config
+    /// Check, show or begin a config
     Config(config::Arguments),
     /// Watch a small estate with faults that this program plays itself, on 127.0.0.1
     Demo(demo::Arguments),

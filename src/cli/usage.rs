@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Commands, flags and formats of the contract that this version does not have.
-const NOT_BUILT: [&str; 11] = [
+const NOT_BUILT: [&str; 10] = [
     "preflight",
     "journal",
-    "init",
     "ack",
     "unack",
     "completions",
