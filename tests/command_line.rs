@@ -273,6 +273,63 @@ fn a_first_config_needs_an_answer_for_some_domain() {
 }
 
 #[test]
+fn the_manual_page_has_every_command_and_no_typesetter_complains() {
+    let page = Ended::of(kmswatch().arg("man"));
+    assert_eq!((page.code, page.stderr.as_str()), (Some(0), ""));
+    let sections: Vec<&str> =
+        page.stdout.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    for command in [
+        "run",
+        "check",
+        "explain",
+        "config check",
+        "config show",
+        "config init",
+        "demo",
+        "completions",
+        "man",
+    ] {
+        let section = format!("KMSWATCH {}", command.to_uppercase());
+        let count = sections.iter().filter(|title| title.trim_matches('"') == section).count();
+        assert_eq!(count, 1, "{section}: {sections:?}");
+    }
+    for words in ["Exit codes: 0 nothing", "never sends an activation request", "fail\\-on"] {
+        assert!(page.stdout.contains(words), "{words}");
+    }
+    let folder = Config::new(&page.stdout);
+    let mut typesetter = Command::new("groff");
+    let set = Ended::of(typesetter.args(["-man", "-Tutf8", "-ww", "-z"]).arg(folder.path()));
+    assert_eq!((set.code, set.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn each_shell_completes_commands_and_their_options() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = Ended::of(kmswatch().args(["completions", shell]));
+        assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""), "{shell}");
+        for word in ["explain", "init", "fail-on", "nagios"] {
+            let is_known = script.stdout.contains(word) || shell != "bash" && word == "nagios";
+            assert!(is_known, "{shell}: {word}");
+        }
+    }
+    let completed = |words: &str| {
+        let script = format!(
+            "source <('{}' completions bash); words=({words}); COMP_WORDS=(\"${{words[@]}}\"); \
+             COMP_CWORD=$((${{#words[@]}} - 1)); \
+             _kmswatch kmswatch \"${{words[-1]}}\" \"${{words[-2]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            env!("CARGO_BIN_EXE_kmswatch")
+        );
+        let ended = Ended::of(Command::new("bash").args(["-c", &script]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{words}");
+        ended.stdout.trim_end().to_owned()
+    };
+    assert_eq!(completed("kmswatch exp"), "explain");
+    assert_eq!(completed("kmswatch config i"), "init");
+    assert_eq!(completed("kmswatch check --fail"), "--fail-on");
+    assert_eq!(completed("kmswatch check --format p"), "prometheus");
+}
+
+#[test]
 fn what_is_not_in_this_version_is_refused_as_that() {
     for line in [
         "preflight",
@@ -280,8 +337,6 @@ fn what_is_not_in_this_version_is_refused_as_that() {
         "journal --since 7d",
         "ack ID --until 2027-01-01",
         "unack ID",
-        "completions bash",
-        "man",
         "--shard 1/2 check x.test",
         "check --shard 1/2",
         "check x.test --format junit",
@@ -376,6 +431,9 @@ fn nonsense_is_bad_usage_and_never_a_panic() {
         "explain 0xC004F075",
         "explain \u{1b}[2J",
         "explain srv-missing host-down",
+        "completions",
+        "completions tcsh",
+        "man page",
         "demo --listen nowhere",
         "demo --listen 192.0.2.1:1",
         "--log-format xml check",

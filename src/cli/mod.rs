@@ -1,10 +1,12 @@
 //! The commands (contract, design section 6); one file each.
 
 mod check;
+mod completions;
 mod config;
 mod demo;
 mod explain;
 mod init;
+mod man;
 mod output;
 mod run;
 mod usage;
@@ -27,6 +29,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments, line.color, line.verbose > 0),
         Command::Config(arguments) => config::config(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments),
+        Command::Man => man::man(),
         Command::Demo(arguments) => demo::demo(&arguments),
     };
     outcome.unwrap_or_else(|problem| {
@@ -76,6 +80,10 @@ enum Command {
     Config(config::Arguments),
     /// Watch a small estate with faults that this program plays itself, on 127.0.0.1
     Demo(demo::Arguments),
+    /// Print what a shell needs to complete these commands
+    Completions(completions::Arguments),
+    /// Print the manual page, as roff
+    Man,
 }
 
 /// A report's format.
