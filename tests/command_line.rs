@@ -145,24 +145,203 @@ fn a_report_goes_to_a_file_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_monitoring_plugin_says_in_words_what_its_exit_code_says() {
+    let small = Small::start();
+    for (domain, fail_on, code, state) in [
+        ("good.test", "warning", 0, "OK"),
+        ("good.test", "info", 1, "WARNING"),
+        ("warned.test", "warning", 1, "WARNING"),
+        ("warned.test", "critical", 0, "OK"),
+        ("gone.test", "warning", 2, "CRITICAL"),
+    ] {
+        let ended = small.check(&[domain, "--format", "nagios", "--fail-on", fail_on]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{domain} {fail_on}");
+        let first = ended.stdout.lines().next().expect("a line");
+        assert!(first.starts_with(&format!("KMS {state} - ")), "{domain} {fail_on}: {first}");
+        let (_, perfdata) = first.split_once(" | ").expect("perfdata");
+        assert!(perfdata.starts_with("domains=1;;;0 "), "{perfdata}");
+        // label=value[unit];warning;critical;minimum;maximum, each a number or nothing.
+        for pair in perfdata.split(' ') {
+            let (label, fields) = pair.split_once('=').expect("a label");
+            assert!(label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{pair}");
+            let fields: Vec<&str> = fields.split(';').collect();
+            assert!((4..=5).contains(&fields.len()), "{pair}");
+            let value = fields[0].strip_suffix('s').unwrap_or(fields[0]);
+            let numbers = fields[1..].iter().filter(|field| !field.is_empty()).chain([&value]);
+            let is_number = |text: &str| text == "U" || text.parse::<f64>().is_ok();
+            assert!(numbers.into_iter().all(|text| is_number(text)), "{pair}");
+        }
+    }
+    let line = "check -c /nonexistent --format nagios";
+    let ended = Ended::of(kmswatch().args(line.split(' ')));
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stdout.starts_with("KMS UNKNOWN - "), "{ended:?}");
+    assert!(ended.stdout.contains("/nonexistent"), "{ended:?}");
+}
+
+#[test]
+fn a_textfile_for_prometheus_holds_the_estate_and_only_that() {
+    let small = Small::start();
+    let folder = Config::new("");
+    let file = folder.beside("kmswatch.prom");
+    std::fs::write(&file, "old").expect("a file");
+    let path = file.to_str().expect("a path");
+    let ended =
+        small.check(&["good.test", "gone.test", "--format", "prometheus", "--output", path]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    let text = std::fs::read_to_string(&file).expect("a file");
+    for series in [
+        "kmswatch_srv_records{domain=\"good.test\"} 1",
+        "kmswatch_srv_records{domain=\"gone.test\"} 0",
+        "kmswatch_hosts_up{domain=\"good.test\"} 1",
+        "kmswatch_findings{domain=\"gone.test\",check=\"srv-missing\",severity=\"critical\",state=\"active\"} 1",
+    ] {
+        assert!(text.lines().any(|line| line == series), "{series}\n{text}");
+    }
+    // The process ends with the audit; its own families would be another process's next time.
+    for family in ["process_", "kmswatch_build_info", "kmswatch_probes_total", "kmswatch_dns_"] {
+        assert!(!text.contains(family), "{family}");
+    }
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(std::fs::File::open(&file).expect("a file"));
+    let judged = Ended::of(&mut promtool);
+    assert_eq!((judged.code, judged.stdout.as_str(), judged.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn a_first_config_says_what_dns_says() {
+    let bench = Bench::new();
+    let host = bench.host(Behaviour::Kms);
+    let (zones, port) = (Zones::new(), host.address().port());
+    for origin in ["east.test", "gone.test", "odd.test"] {
+        zones.add_zone(origin);
+    }
+    for name in ["kms1.east.test", "kms2.east.test"] {
+        zones.insert(name, Data::A(Ipv4Addr::LOCALHOST));
+    }
+    zones.insert("_vlmcs._tcp.east.test", Data::srv(10, 75, port, "kms1.east.test"));
+    zones.insert("_vlmcs._tcp.east.test", Data::srv(10, 25, 1688, "kms2.east.test"));
+    zones.insert("_vlmcs._tcp.odd.test", Data::srv(0, 0, 1688, "10.0.0.1"));
+    let server = bench.dns(&zones);
+    let address = server.address().to_string();
+    let ended = Ended::of(kmswatch().args(["config", "init", "--server", &address]).args([
+        "gone.test",
+        "odd.test",
+        "EAST.test.",
+        "east.test",
+    ]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("gone.test: no KMS record is published"), "{ended:?}");
+    let text = &ended.stdout;
+    assert!(text.contains(&format!("servers = [\"{address}\"]\n")), "{text}");
+    let listed = format!(
+        "name = \"east.test\"\n# `kmswatch check` finds fault with it now: redundancy-lost.\n\
+         hosts = [\n    \"kms1.east.test:{port}, 10, 75\",\n    \
+         \"kms2.east.test, 10, 25\",   # did not answer as KMS\n]\n"
+    );
+    assert!(text.contains(&listed), "{text}");
+    assert!(text.contains("\n# hosts = [\"kms.gone.test\"]"), "{text}");
+    assert!(text.contains("\n# hosts = [\n#     \"10.0.0.1, 0, 0\","), "not to be listed: {text}");
+    let loaded = kmswatch::config::parse(text, "made").expect("it reads back");
+    assert_eq!((loaded.plan.domains.len(), loaded.warnings), (3, Vec::new()));
+    // Audited by what was made, no record is wrong.
+    let of_records = |report: &program::Report| {
+        let all = report.findings(&[]);
+        all.into_iter().filter(|line| line.starts_with("record-")).collect::<Vec<_>>()
+    };
+    assert_eq!(of_records(&program::check(text)), Vec::<String>::new());
+    zones.insert("_vlmcs._tcp.east.test", Data::srv(10, 0, 1, "kms2.east.test"));
+    let after = of_records(&program::check(text));
+    assert!(after.iter().any(|line| line.starts_with("record-unexpected ")), "{after:?}");
+}
+
+#[test]
+fn a_first_config_needs_an_answer_for_some_domain() {
+    let small = Small::start();
+    // Nobody serves x.test: the server refuses.
+    let init = |domains: &[&str]| {
+        let address = small.server.address().to_string();
+        Ended::of(kmswatch().args(["config", "init", "--server", &address]).args(domains))
+    };
+    let some = init(&["x.example", "good.test"]);
+    assert_eq!(some.code, Some(0), "{some:?}");
+    assert!(some.stderr.contains("x.example: whether a KMS record is published is unknown"));
+    assert!(some.stdout.contains("# hosts = [\"kms.x.example\"]"), "{some:?}");
+    let none = init(&["x.example", "y.example"]);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(3), ""), "{none:?}");
+    assert!(none.stderr.contains("y.example: whether") && none.stderr.contains("refused from"));
+}
+
+#[test]
+fn the_manual_page_has_every_command_and_no_typesetter_complains() {
+    let page = Ended::of(kmswatch().arg("man"));
+    assert_eq!((page.code, page.stderr.as_str()), (Some(0), ""));
+    let sections: Vec<&str> =
+        page.stdout.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    for command in [
+        "run",
+        "check",
+        "explain",
+        "config check",
+        "config show",
+        "config init",
+        "demo",
+        "completions",
+        "man",
+    ] {
+        let section = format!("KMSWATCH {}", command.to_uppercase());
+        let count = sections.iter().filter(|title| title.trim_matches('"') == section).count();
+        assert_eq!(count, 1, "{section}: {sections:?}");
+    }
+    for words in ["Exit codes: 0 nothing", "never sends an activation request", "fail\\-on"] {
+        assert!(page.stdout.contains(words), "{words}");
+    }
+    let folder = Config::new(&page.stdout);
+    let mut typesetter = Command::new("groff");
+    let set = Ended::of(typesetter.args(["-man", "-Tutf8", "-ww", "-z"]).arg(folder.path()));
+    assert_eq!((set.code, set.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn each_shell_completes_commands_and_their_options() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = Ended::of(kmswatch().args(["completions", shell]));
+        assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""), "{shell}");
+        for word in ["explain", "init", "fail-on", "nagios"] {
+            let is_known = script.stdout.contains(word) || shell != "bash" && word == "nagios";
+            assert!(is_known, "{shell}: {word}");
+        }
+    }
+    let completed = |words: &str| {
+        let script = format!(
+            "source <('{}' completions bash); words=({words}); COMP_WORDS=(\"${{words[@]}}\"); \
+             COMP_CWORD=$((${{#words[@]}} - 1)); \
+             _kmswatch kmswatch \"${{words[-1]}}\" \"${{words[-2]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            env!("CARGO_BIN_EXE_kmswatch")
+        );
+        let ended = Ended::of(Command::new("bash").args(["-c", &script]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{words}");
+        ended.stdout.trim_end().to_owned()
+    };
+    assert_eq!(completed("kmswatch exp"), "explain");
+    assert_eq!(completed("kmswatch config i"), "init");
+    assert_eq!(completed("kmswatch check --fail"), "--fail-on");
+    assert_eq!(completed("kmswatch check --format p"), "prometheus");
+}
+
+#[test]
 fn what_is_not_in_this_version_is_refused_as_that() {
     for line in [
         "preflight",
         "preflight --suffix contoso.com",
-        "explain srv-missing",
         "journal --since 7d",
         "ack ID --until 2027-01-01",
         "unack ID",
-        "completions bash",
-        "man",
-        "config init contoso.com",
         "--shard 1/2 check x.test",
         "check --shard 1/2",
         "check x.test --format junit",
-        "check x.test --format nagios",
         "check x.test --format html",
         "check x.test --format markdown",
-        "check x.test --format prometheus",
         "check x.test --server tls://192.0.2.1",
         "check x.test --server https://dns.test/dns-query",
     ] {
@@ -170,6 +349,58 @@ fn what_is_not_in_this_version_is_refused_as_that() {
         assert_eq!(ended.code, Some(3), "{line}");
         assert!(ended.stderr.contains("not in this version"), "{line}: {}", ended.stderr);
         assert_eq!(ended.stdout, "", "{line}");
+    }
+}
+
+/// What `explain` says on stdout.
+fn explained(topic: &[&str]) -> String {
+    let ended = Ended::of(kmswatch().arg("explain").args(topic));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{topic:?}");
+    ended.stdout
+}
+
+#[test]
+fn a_check_or_a_code_is_explained_however_it_is_written() {
+    let page = explained(&["srv-missing"]);
+    assert_eq!(page, explained(&["SRV-Missing"]));
+    assert!(page.starts_with("# srv-missing\n") && page.contains("## Mend\n"), "{page}");
+    assert!(page.contains("\n    slmgr.vbs /sdns  # on the KMS host\n"), "{page}");
+    let later = explained(&["profile-no-kms"]);
+    assert!(later.contains("This version does not raise this check."), "{later}");
+    let code = explained(&["0xC004F074"]);
+    for spelling in ["0xc004f074", "C004F074", "c004f074", "0XC004F074"] {
+        assert_eq!(explained(&[spelling]), code, "{spelling}");
+    }
+    assert!(code.starts_with("# 0xC004F074: no KMS could be contacted\n"), "{code}");
+    assert!(code.contains("- Predicted by: `all-hosts-down`"), "{code}");
+    assert!(!code.contains("0xC004F039"), "one section only: {code}");
+    for (wrong, near) in [
+        ("srv-mising", "srv-missing"),
+        ("HOST-DWN", "host-down"),
+        ("0xC004F073", "0xC004F074"),
+        ("c004f073", "0xC004F074"),
+    ] {
+        let ended = Ended::of(kmswatch().args(["explain", wrong]));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{wrong}");
+        assert!(ended.stderr.contains(&format!("did you mean {near}?")), "{}", ended.stderr);
+    }
+    let ended = Ended::of(kmswatch().args(["explain", "\u{1b}[2J"]));
+    assert!(!ended.stderr.contains('\u{1b}'), "{ended:?}");
+}
+
+#[test]
+fn explain_alone_lists_every_check_and_code_a_line_each() {
+    let list = explained(&[]);
+    let first_words: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split_once("  "))
+        .map(|(word, _)| word)
+        .collect();
+    let checks = kmswatch::model::Check::ALL.iter().map(ToString::to_string);
+    let codes = kmswatch::client::codes::codes().iter().map(|known| known.code.to_string());
+    assert_eq!(first_words, checks.chain(codes).collect::<Vec<_>>());
+    for topic in first_words {
+        assert!(explained(&[topic]).starts_with(&format!("# {topic}")), "{topic}");
     }
 }
 
@@ -193,6 +424,16 @@ fn nonsense_is_bad_usage_and_never_a_panic() {
         "config",
         "config check",
         "config check -c /",
+        "config init",
+        "config init ..",
+        "config init x.test --server nowhere",
+        "explain srv-mising",
+        "explain 0xC004F075",
+        "explain \u{1b}[2J",
+        "explain srv-missing host-down",
+        "completions",
+        "completions tcsh",
+        "man page",
         "demo --listen nowhere",
         "demo --listen 192.0.2.1:1",
         "--log-format xml check",

@@ -14,6 +14,28 @@ pub fn page(check: Check) -> &'static str {
     PAGES.iter().find(|(of, _)| *of == check).map_or(NOT_BUILT, |(_, page)| page)
 }
 
+/// The page as a terminal shows it best: Markdown, with the fenced commands indented as the others
+/// are.
+pub fn page_for_terminal(check: Check) -> String {
+    if !check.is_built() {
+        return format!("# {check}\n\n{NOT_BUILT}");
+    }
+    let mut text = String::new();
+    for line in unfenced(page(check)) {
+        match line {
+            Line::Text(line) => text.push_str(line),
+            Line::Command(command) => text.extend(["    ", &command]),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The first sentence of a check's page; `None` for one that this version does not raise.
+pub fn summary(check: Check) -> Option<&'static str> {
+    check.is_built().then(|| page(check).lines().nth(2)).flatten()
+}
+
 /// What to do about a finding: a sentence, then the commands to see and to mend it, each on a line
 /// of its own that can be copied to a shell.
 ///
@@ -236,21 +258,38 @@ fn first_paragraph(section: &str) -> String {
     paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The fenced lines. What follows the language in a fence's first line says where the command
-/// runs, and goes behind it as a comment, which both kinds of shell skip.
+/// The fenced lines, each with where it runs.
 fn commands(section: &str) -> Vec<String> {
-    let mut commands = Vec::new();
+    let commands = unfenced(section).filter_map(|line| match line {
+        Line::Text(_) => None,
+        Line::Command(command) => Some(command),
+    });
+    commands.collect()
+}
+
+/// A line of a page; the fences themselves are gone.
+enum Line<'a> {
+    Text(&'a str),
+    Command(String),
+}
+
+/// What follows the language in a fence's first line says where the commands run, and goes behind
+/// each as a comment, which both kinds of shell skip.
+fn unfenced(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut place = None;
-    for line in section.lines() {
-        match (line.strip_prefix("```"), place) {
-            (Some(info), None) => place = Some(info.split_once(' ').map_or("", |(_, place)| place)),
-            (Some(_), Some(_)) => place = None,
-            (None, Some("")) => commands.push(line.to_owned()),
-            (None, Some(place)) => commands.push(format!("{line}  # {place}")),
-            (None, None) => {}
+    text.lines().filter_map(move |line| match (line.strip_prefix("```"), place) {
+        (Some(info), None) => {
+            place = Some(info.split_once(' ').map_or("", |(_, place)| place));
+            None
         }
-    }
-    commands
+        (Some(_), Some(_)) => {
+            place = None;
+            None
+        }
+        (None, Some("")) => Some(Line::Command(line.to_owned())),
+        (None, Some(place)) => Some(Line::Command(format!("{line}  # {place}"))),
+        (None, None) => Some(Line::Text(line)),
+    })
 }
 
 const NOT_BUILT: &str = "This version does not raise this check.\n";
@@ -406,6 +445,25 @@ mod tests {
             assert!(text.contains("See:\n") && text.contains("Mend:\n"), "{check}: {text}");
             assert!(commands.iter().any(|c| own.iter().any(|own| c.contains(own))), "{check}");
         }
+    }
+
+    #[test]
+    fn a_terminal_sees_every_command_and_no_fence() {
+        for check in Check::ALL.iter().copied().filter(|check| check.is_built()) {
+            let shown = page_for_terminal(check);
+            let of_page = commands(page(check));
+            assert!(!shown.contains("```") && !of_page.is_empty(), "{check}");
+            for command in of_page {
+                assert!(shown.contains(&format!("\n    {command}\n")), "{check}: {command}");
+            }
+            assert!(shown.starts_with(&format!("# {check}\n")), "{check}");
+            assert!(summary(check).is_some_and(|summary| shown.contains(summary)), "{check}");
+        }
+        let place = "\n    slmgr.vbs /sdns  # on the KMS host\n";
+        assert!(page_for_terminal(Check::SrvMissing).contains(place));
+        let later = format!("# profile-no-kms\n\n{NOT_BUILT}");
+        assert_eq!(page_for_terminal(Check::ProfileNoKms), later);
+        assert_eq!(summary(Check::ProfileNoKms), None);
     }
 
     #[test]

@@ -9,10 +9,11 @@ use clap::ValueEnum;
 
 use crate::config;
 use crate::daemon::Once;
+use crate::metrics;
 use crate::model::{
     KmsMode, Labels, Name, Plan, PlannedDomain, Resolver, Server, Severity, Snapshot,
 };
-use crate::report::{self, Style};
+use crate::report::{self, Plugin, Style};
 
 use super::output::{self, Color, ProgressLine};
 use super::{Format, Problem, run};
@@ -46,23 +47,46 @@ enum FailOn {
     Critical,
 }
 
+impl FailOn {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Info => Severity::Info,
+            Self::Warning => Severity::Warning,
+            Self::Critical => Severity::Critical,
+        }
+    }
+}
+
 pub(super) fn check(
     arguments: &Arguments,
     color: Color,
     verbose: bool,
 ) -> Result<ExitCode, Problem> {
-    let asked = plan(arguments)?;
-    let snapshot = observe(asked)?;
+    let output = arguments.output.as_deref();
+    let observed = plan(arguments).and_then(|asked| {
+        let slow = asked.plan.probe.slow;
+        Ok((observe(asked)?, slow))
+    });
+    let (snapshot, slow) = match observed {
+        Err(problem) if arguments.format == Format::Nagios => {
+            output::write(report::nagios_unknown(&problem), output)?;
+            return Err(problem);
+        }
+        observed => observed?,
+    };
+    let fail_on = arguments.fail_on.severity();
     let text = match arguments.format {
-        Format::Json => report::json_text(&report::json(&snapshot)),
+        Format::Json => report::json_text(&report::json(&snapshot)).into_bytes(),
+        Format::Nagios => report::nagios(&snapshot, &Plugin { fail_on, slow }).into_bytes(),
+        Format::Prometheus => metrics::estate(&snapshot),
         Format::Human => {
-            let is_terminal = arguments.output.is_none() && io::stdout().is_terminal();
+            let is_terminal = output.is_none() && io::stdout().is_terminal();
             let style = Style { color: color.is_on(is_terminal), width: output::width(), verbose };
-            report::human(&snapshot, &style)
+            report::human(&snapshot, &style).into_bytes()
         }
     };
-    output::write(&text, arguments.output.as_deref())?;
-    let code = exit_code(&snapshot, arguments.fail_on);
+    output::write(text, output)?;
+    let code = exit_code(&snapshot, fail_on);
     std::mem::forget(snapshot);
     Ok(code)
 }
@@ -153,6 +177,11 @@ fn restrict(plan: &mut Plan, names: &[Name]) {
     plan.domains = domains;
 }
 
+/// Observes a plan once, and audits what was seen.
+pub(super) fn once(plan: Plan) -> Result<Snapshot, Problem> {
+    observe(Asked { plan, is_search_list: false })
+}
+
 /// One thread is enough, and the cheapest.
 fn observe(asked: Asked) -> Result<Snapshot, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -189,20 +218,14 @@ fn audit(once: &Once, plan: &Plan, is_search_list: bool) -> Snapshot {
     once.audit(&required)
 }
 
-fn exit_code(snapshot: &Snapshot, fail_on: FailOn) -> ExitCode {
-    let least = match fail_on {
-        FailOn::Info => Severity::Info,
-        FailOn::Warning => Severity::Warning,
-        FailOn::Critical => Severity::Critical,
-    };
-    let active = snapshot.findings.iter().filter(|finding| finding.is_active());
-    match active.map(|finding| finding.severity).filter(|severity| *severity >= least).max() {
+fn exit_code(snapshot: &Snapshot, fail_on: Severity) -> ExitCode {
+    match report::worst(snapshot, fail_on) {
         None => ExitCode::SUCCESS,
         Some(Severity::Info | Severity::Warning) => ExitCode::from(1),
         Some(Severity::Critical) => ExitCode::from(2),
     }
 }
 
-fn domain(text: &str) -> Result<Name, String> {
+pub(super) fn domain(text: &str) -> Result<Name, String> {
     Name::parse_domain(text).map_err(|error| error.to_string())
 }

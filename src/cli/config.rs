@@ -1,11 +1,11 @@
-//! `kmswatch config check|show`: is the config right, and what does it come to?
+//! `kmswatch config check|show|init`: is the config right, what does it come to, and a first one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config;
 
-use super::{Problem, output, run};
+use super::{Problem, init, output, run};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,6 +19,8 @@ enum What {
     Check(File),
     /// Print the effective config, defaults filled in and secrets masked
     Show(File),
+    /// Print a first config, with the hosts that DNS publishes now as those that should be
+    Init(init::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -29,14 +31,17 @@ struct File {
 }
 
 pub(super) fn config(arguments: &Arguments) -> Result<ExitCode, Problem> {
-    let (What::Check(file) | What::Show(file)) = &arguments.what;
+    let file = match &arguments.what {
+        What::Init(arguments) => return init::init(arguments),
+        What::Check(file) | What::Show(file) => file,
+    };
     let loaded = run::load(&file.config)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let text = match &arguments.what {
         What::Show(_) => config::show(&loaded.plan),
-        What::Check(file) => format!(
+        _ => format!(
             "{} is right: domains {}, resolvers {}\n{}",
             file.config.display(),
             loaded.plan.domains.len(),

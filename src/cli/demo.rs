@@ -27,9 +27,9 @@ pub(super) fn demo(arguments: &Arguments) -> Result<ExitCode, Problem> {
     plan.kms_port = lab.kms_port();
     let refuse = || Err("the demo has no config file to read again".to_owned());
     let ended = run::serve(plan, Box::new(refuse), |listening| {
-        let _ = output::write(&demo::intro(listening, options.act_after), None);
+        let _ = output::write(demo::intro(listening, options.act_after), None);
         runtime.spawn(async move {
-            let say = |text: &str| drop(output::write(&format!("\n{text}"), None));
+            let say = |text: &str| drop(output::write(format!("\n{text}"), None));
             if let Err(error) = demo::script(&lab, say, options.act_after).await {
                 tracing::error!("{error}");
             }

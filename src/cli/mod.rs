@@ -1,8 +1,12 @@
 //! The commands (contract, design section 6); one file each.
 
 mod check;
+mod completions;
 mod config;
 mod demo;
+mod explain;
+mod init;
+mod man;
 mod output;
 mod run;
 mod usage;
@@ -24,6 +28,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments, line.color, line.verbose > 0),
         Command::Config(arguments) => config::config(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments),
+        Command::Man => man::man(),
         Command::Demo(arguments) => demo::demo(&arguments),
     };
     outcome.unwrap_or_else(|problem| {
@@ -67,10 +74,16 @@ enum Command {
     Run(run::Arguments),
     /// Audit once and report; without arguments: the machine's own domains on its own resolvers
     Check(check::Arguments),
-    /// Check or show a config
+    /// Say what a check or a Windows error code means, and what to do
+    Explain(explain::Arguments),
+    /// Check, show or begin a config
     Config(config::Arguments),
     /// Watch a small estate with faults that this program plays itself, on 127.0.0.1
     Demo(demo::Arguments),
+    /// Print what a shell needs to complete these commands
+    Completions(completions::Arguments),
+    /// Print the manual page, as roff
+    Man,
 }
 
 /// A report's format.
@@ -80,4 +93,8 @@ enum Format {
     Human,
     /// For programs: the contract of the JSON report.
     Json,
+    /// A plugin's output for Nagios, Icinga and their like.
+    Nagios,
+    /// Metrics as a textfile for Prometheus.
+    Prometheus,
 }

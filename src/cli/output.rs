@@ -63,10 +63,11 @@ pub(super) fn start_logging(format: LogFormat, verbose: u8, color: Color) {
 }
 
 /// Writes a report to stdout or to a file, whole or not at all.
-pub(super) fn write(text: &str, file: Option<&Path>) -> Result<(), Problem> {
+pub(super) fn write(text: impl AsRef<[u8]>, file: Option<&Path>) -> Result<(), Problem> {
+    let text = text.as_ref();
     let Some(file) = file else {
         let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        let written = stdout.write_all(text).and_then(|()| stdout.flush());
         return match written {
             // Whoever read it has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -77,7 +78,7 @@ pub(super) fn write(text: &str, file: Option<&Path>) -> Result<(), Problem> {
 }
 
 /// A reader of the file never sees half of a report. What is no plain file is written in place.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
+fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     if fs::symlink_metadata(file).is_ok_and(|known| !known.is_file()) {
         return fs::write(file, text);
     }

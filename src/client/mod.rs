@@ -1,4 +1,5 @@
-//! PURE. The KMS client: how it selects among the records of an answer, and what it shows in the end.
+//! PURE. The KMS client: how it selects among the records of an answer, what it shows in the end, and what that means.
 
+pub mod codes;
 pub mod errors;
 pub mod shares;

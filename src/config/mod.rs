@@ -26,6 +26,7 @@ pub use errors::{ConfigError, ConfigErrors, Place};
 pub use hosts::parse_listed_host;
 pub use load::{HostLoad, LoadReport, ServerLoad, load_report};
 pub use plan::plan_for;
+pub use refusal::nearest;
 pub use server::{parse_server, resolver_of};
 pub use show::show;
 pub use system::{SystemResolver, system_resolver};

@@ -88,16 +88,20 @@ fn mask_word(word: &str) -> String {
 /// `did you mean NEAREST?`, or all that is known where nothing is near.
 pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     const NEAR: f64 = 0.5;
-    let lower = word.to_lowercase();
-    let nearest = known
-        .clone()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&lower, candidate), candidate))
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .filter(|(similarity, _)| *similarity >= NEAR);
-    match nearest {
-        Some((_, candidate)) => format!("did you mean {candidate}?"),
-        None => format!("write one of {}", known.collect::<Vec<_>>().join(", ")),
+    match nearest(word, known.clone()) {
+        Some((similarity, candidate)) if similarity >= NEAR => format!("did you mean {candidate}?"),
+        _ => format!("write one of {}", known.collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// The known word that is most like this one, and how much, 0..=1; `None` where none is known.
+/// Case does not matter where what is known is lower case.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<(f64, &'a str)> {
+    let lower = word.to_lowercase();
+    known
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(&lower, candidate), candidate))
+        // Of equals the first.
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
 }
 
 #[cfg(test)]

@@ -23,6 +23,16 @@ pub struct Exposition {
     estate: PerSnapshot<Estate>,
 }
 
+/// The estate's families alone, as Prometheus text 0.0.4: what a textfile holds.
+pub fn estate(snapshot: &Snapshot) -> Vec<u8> {
+    let mut text = Vec::new();
+    for family in ESTATE {
+        text.extend(family(snapshot).finished());
+    }
+    text.shrink_to_fit();
+    text
+}
+
 /// How a scrape is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -79,14 +89,7 @@ struct Estate {
 
 impl Estate {
     fn plain(&self, snapshot: &Snapshot) -> &[u8] {
-        self.plain.get_or_init(|| {
-            let mut text = Vec::new();
-            for family in ESTATE {
-                text.extend(family(snapshot).finished());
-            }
-            text.shrink_to_fit();
-            text
-        })
+        self.plain.get_or_init(|| estate(snapshot))
     }
 
     /// Family by family, so that the whole plain text is never held.

@@ -11,5 +11,5 @@ pub mod names;
 mod own;
 mod per_snapshot;
 
-pub use exposition::{Encoding, Exposition};
+pub use exposition::{Encoding, Exposition, estate};
 pub use per_snapshot::PerSnapshot;

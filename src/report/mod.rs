@@ -1,14 +1,24 @@
-//! PURE. Snapshot → human, json.
+//! PURE. Snapshot → human, json, nagios.
 //!
 //! Every format reads the same snapshot and decides nothing: verdicts, texts and remedies stand in
 //! the findings, once. What comes from the network is shown with its control characters escaped.
 
 mod human;
 mod json;
+mod nagios;
 mod text;
+
+use crate::model::{Severity, Snapshot};
 
 #[cfg(test)]
 pub(crate) mod fixture;
 
 pub use human::{Style, human, verdict};
 pub use json::{json, json_domain, json_domains, json_findings, json_hosts, json_text};
+pub use nagios::{Plugin, nagios, nagios_unknown};
+
+/// The worst active finding of at least this severity; what exit codes and states follow from.
+pub fn worst(snapshot: &Snapshot, least: Severity) -> Option<Severity> {
+    let active = snapshot.findings.iter().filter(|finding| finding.is_active());
+    active.map(|finding| finding.severity).filter(|severity| *severity >= least).max()
+}
