@@ -393,8 +393,8 @@ fn the_pages_are_those_of_the_contract() {
         ("GET", "/findings", 501),
         ("GET", "/profiles", 501),
         ("GET", "/journal", 501),
-        ("GET", "/probe?domain=d0.test", 501),
-        ("GET", "/sd", 501),
+        ("GET", "/probe", 400),
+        ("GET", "/sd", 200),
         ("GET", "/api/v1/journal", 501),
         ("GET", "/api/v1/events", 501),
         ("PUT", "/api/v1/acks/ID", 501),
@@ -449,6 +449,134 @@ fn metrics_please_promtool_and_are_the_same_with_gzip() {
         let found = series.iter().filter(|series| series.starts_with(start)).count();
         assert!(found == count || (start == "process_" && found > count), "{start}: {found}");
     }
+}
+
+/// The names and types that came since `before`, each with how often.
+fn asked_since(crowd: &Crowd, before: &BTreeMap<(String, String), usize>) -> BTreeSet<String> {
+    let mut new = BTreeSet::new();
+    for ((name, kind), count) in crowd.asked() {
+        let more = count - before.get(&(name.clone(), kind.clone())).copied().unwrap_or(0);
+        if more > 0 {
+            new.insert(format!("{name} {kind} {more}"));
+        }
+    }
+    new
+}
+
+#[test]
+fn a_probe_observes_its_domain_now_and_shows_that_domain_only() {
+    let crowd = Crowd::start(2, 20);
+    let daemon = Daemon::start(&crowd.config(ONCE, 0..20));
+    daemon.wait_until_ready();
+    let probed = |query: &str| {
+        let reply = daemon.get(&format!("/probe?{query}"));
+        assert_eq!(reply.status, 200, "{query}: {}", reply.text());
+        reply.text()
+    };
+    let before = crowd.asked();
+    let text = probed("domain=d3.test");
+    let of_hosts = ["kms0.test A 1", "kms0.test AAAA 1", "kms1.test A 1", "kms1.test AAAA 1"];
+    assert_eq!(
+        asked_since(&crowd, &before),
+        set(["_vlmcs._tcp.d3.test SRV 1"].into_iter().chain(of_hosts))
+    );
+    for host in &crowd.hosts {
+        assert_eq!(host.pdus(), [(11, 2)].into(), "the first pass, and the probe");
+    }
+    assert_eq!(promtool(&text), "", "promtool has nothing to say");
+    assert!(text.contains("\nkmswatch_srv_records{domain=\"d3.test\"} 2\n"), "{text}");
+    assert!(!text.contains("\"d4.test\"") && !text.contains("process_"), "{text}");
+    // What it sees is new, and what nobody asked for stays as it was.
+    let owner = "_vlmcs._tcp.d3.test";
+    let port = crowd.hosts[1].address().port();
+    crowd.zones.retain(owner, |data| *data != Data::srv(0, 0, port, "kms1.test"));
+    crowd.zones.insert("new.test", Data::A(Ipv4Addr::LOCALHOST));
+    crowd.zones.insert(owner, Data::srv(5, 0, port, "new.test"));
+    let before = crowd.asked();
+    let text = probed(&format!("domain=D3.test.&server={}", crowd.server.address()));
+    let info = format!(
+        "kmswatch_srv_record_info{{domain=\"d3.test\",target=\"new.test\",port=\"{port}\",\
+         priority=\"5\",weight=\"0\"}} 1"
+    );
+    assert!(text.lines().any(|line| line == info), "{text}");
+    let up =
+        format!("kmswatch_host_up{{domain=\"d3.test\",target=\"new.test\",port=\"{port}\"}} 1");
+    assert!(text.lines().any(|line| line == up), "a new target is resolved and probed: {text}");
+    assert!(!text.contains("kms1.test"), "{text}");
+    let now = ["_vlmcs._tcp.d3.test SRV 1", "kms0.test A 1", "kms0.test AAAA 1"];
+    let now = now.into_iter().chain(["new.test A 1", "new.test AAAA 1"]);
+    assert_eq!(asked_since(&crowd, &before), set(now));
+    // The whole estate learns of it, too.
+    daemon.wait_for("the audit", || match daemon.metrics("kmswatch_srv_record_info{") {
+        series if series.iter().any(|line| line.contains("\"new.test\"")) => Ok(()),
+        series => Err(format!("{series:?}")),
+    });
+}
+
+#[test]
+fn probes_of_one_domain_join_and_wrong_ones_are_told() {
+    let crowd = Crowd::start(1, 3);
+    // One attempt, so that a slow answer is not asked for twice.
+    let settings = format!("{ONCE}[dns]\nattempts = 1\n");
+    let daemon = Daemon::start(&crowd.config(&settings, 0..3));
+    daemon.wait_until_ready();
+    let before = crowd.asked();
+    crowd
+        .server
+        .set_fault_for("_vlmcs._tcp.d1.test", Some(Fault::Delay(Duration::from_millis(700))));
+    std::thread::scope(|scope| {
+        let probes: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| daemon.get("/probe?domain=d1.test").status)).collect();
+        for probe in probes {
+            assert_eq!(probe.join().expect("no panic"), 200);
+        }
+    });
+    let new = asked_since(&crowd, &before);
+    assert!(new.contains("_vlmcs._tcp.d1.test SRV 1"), "one lookup for all: {new:?}");
+    // Nothing that is wrong is asked.
+    let before = crowd.asked();
+    for (query, advice) in [
+        ("", "write /probe?domain=contoso.com"),
+        ("domain=other.test", "such as ?domain=d0.test"),
+        ("domain=d0.test&server=192.0.2.1", &format!("write one of {}", crowd.server.address())),
+    ] {
+        let reply = daemon.get(&format!("/probe?{query}"));
+        assert_eq!(reply.status, 400, "{query}");
+        assert!(reply.text().contains(advice), "{query}: {}", reply.text());
+    }
+    assert_eq!(crowd.asked(), before);
+    // A scraper that would not wait gets its answer in time.
+    crowd.server.set_fault_for("_vlmcs._tcp.d2.test", Some(Fault::Silent));
+    let began = Instant::now();
+    let header = "X-Prometheus-Scrape-Timeout-Seconds: 1\r\n";
+    let reply = daemon.request("GET", "/probe?domain=d2.test", header);
+    assert_eq!(reply.status, 504, "{}", reply.text());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // It ends by itself, and says that nothing is known.
+    let text = daemon.get("/probe?domain=d2.test").text();
+    assert!(text.contains("outcome=\"timeout\"} 1\n"), "{text}");
+    assert!(text.contains("\nkmswatch_srv_records{domain=\"d2.test\"} 1\n"), "held: {text}");
+}
+
+#[test]
+fn prometheus_discovers_the_hosts() {
+    let crowd = Crowd::start(2, 2);
+    let daemon = Daemon::start(&crowd.config(ONCE, 0..2));
+    daemon.wait_until_ready();
+    let url = format!("http://{}/sd", daemon.address());
+    let config = Config::new(&format!(
+        "scrape_configs:\n- job_name: kms\n  http_sd_configs:\n  - url: {url}\n"
+    ));
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "service-discovery", "--timeout=5s"]).arg(config.path()).arg("kms");
+    let ended = program::Ended::of(&mut promtool);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for (number, host) in crowd.hosts.iter().enumerate() {
+        let target = format!("kms{number}.test:{}", host.address().port());
+        assert!(ended.stdout.contains(&format!("\"__address__\": \"{target}\"")), "{ended:?}");
+    }
+    assert!(ended.stdout.contains("\"__meta_kmswatch_domains\": \",d0.test,d1.test,\""));
+    assert!(ended.stdout.contains("\"__meta_kmswatch_status\": \"up\""), "{ended:?}");
 }
 
 /// What `promtool check metrics` says.

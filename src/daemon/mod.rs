@@ -4,7 +4,8 @@
 mod changes;
 mod lines;
 pub mod once;
-pub mod run;
+pub mod probes;
+mod run;
 
 pub use once::Once;
 pub use run::{DaemonError, Start, run};

@@ -22,6 +22,7 @@ use crate::web::{self, ReloadRequest, Site};
 
 use super::changes;
 use super::lines::Lines;
+use super::probes::Probes;
 
 /// What a daemon starts with.
 pub struct Start {
@@ -74,7 +75,14 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
                 let _ = request.reply.send(outcome);
             }
             result = &mut server => break result.unwrap_or_else(|error| Err(io::Error::other(error))),
-            () = daemon.observer.step(&daemon.lines, daemon.next_audit) => daemon.audit_if_due(),
+            Some(request) = daemon.probes.next() => {
+                let now = daemon.clock.now();
+                daemon.probes.begin(request, &daemon.plan, &mut daemon.observer, now);
+            }
+            () = daemon.observer.step(&daemon.lines, daemon.next_audit) => {
+                daemon.probes.answer(&mut daemon.observer, daemon.clock.now());
+                daemon.audit_if_due();
+            }
         }
     };
     notify(&[NotifyState::Stopping]);
@@ -95,6 +103,7 @@ struct Daemon {
     next_audit: Instant,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     requests: mpsc::Receiver<ReloadRequest>,
+    probes: Probes,
     read: Box<dyn FnMut() -> Result<Loaded, String> + Send>,
     clock: Clock,
     stats: Arc<Stats>,
@@ -106,11 +115,13 @@ impl Daemon {
         stats.reload_succeeded(clock.now());
         let (lines, inbox) = Lines::new(&plan, clock, &stats);
         let (reload, requests) = mpsc::channel(1);
+        let (probe, probes) = mpsc::channel(1);
         let snapshots = watch::Sender::new(None);
         let site = Site {
             snapshots: snapshots.subscribe(),
             stats: stats.clone(),
             reload,
+            probe,
             external_url: plan.web.external_url.clone(),
         };
         let daemon = Self {
@@ -120,6 +131,7 @@ impl Daemon {
             next_audit: Instant::now(),
             snapshots,
             requests,
+            probes: Probes::new(probes),
             read,
             clock,
             stats,
@@ -179,6 +191,7 @@ impl Daemon {
             if plan.web == self.web { "" } else { "; [web] has changed, and that needs a restart" };
         self.lines.apply(&plan);
         self.observer.replan(plan.clone());
+        self.probes.clear();
         self.auditor.replan(plan.clone());
         self.stats.reload_succeeded(self.clock.now());
         let (domains, resolvers) = (plan.domains.len(), plan.resolvers.len());

@@ -14,6 +14,7 @@ use crate::stats::Stats;
 
 use super::schedule::{Key, Progress, Schedule};
 use super::state::{Changes, State};
+use super::visits::{VisitId, Visits};
 use super::work::{srv_keys, work};
 
 /// Where work goes out to. Both take what they have room for at once, and give back the rest.
@@ -31,6 +32,7 @@ pub struct Observer {
     state: State,
     schedule: Schedule,
     backlog: Backlog,
+    visits: Visits,
     inbox: mpsc::Receiver<Vec<Observation>>,
     clock: Clock,
     stats: Arc<Stats>,
@@ -72,6 +74,7 @@ impl Observer {
             state: State::default(),
             schedule,
             backlog: Backlog::default(),
+            visits: Visits::default(),
             inbox,
             clock,
             stats,
@@ -81,7 +84,7 @@ impl Observer {
     }
 
     /// Takes over another plan: observations whose keys remain are kept, late results of removed
-    /// keys are dropped.
+    /// keys are dropped, and visits end unfinished.
     pub fn replan(&mut self, plan: Arc<Plan>) {
         let now = Instant::now();
         let state = &self.state;
@@ -96,14 +99,19 @@ impl Observer {
             |key| schedule.contains(&Key::Endpoint(key.clone())),
         );
         self.backlog.retain(|key| schedule.contains(key));
+        self.visits.clear();
     }
 
     /// Gives out what is due and takes in what comes; returns at `until` at the latest, and after
-    /// each batch of observations. It may be dropped at its await without losing anything.
+    /// each batch of observations, and at once while finished visits are not taken. It may be dropped at its await without losing anything.
     pub async fn step(&mut self, outlet: &impl Outlet, until: Instant) {
         let now = Instant::now();
         if self.is_work_due(now) {
             self.work_out(now);
+        }
+        self.advance_visits(now);
+        if self.visits.has_finished() {
+            return;
         }
         while let Some((key, slot)) = self.schedule.next_due(now) {
             self.backlog.push(key, slot);
@@ -118,6 +126,23 @@ impl Observer {
         while let Ok(batch) = self.inbox.try_recv() {
             batch.into_iter().for_each(|seen| self.take(seen));
         }
+        self.advance_visits(Instant::now());
+    }
+
+    /// Makes the keys of a part of the plan due now, and those that they lead to. What is in flight
+    /// is joined, not asked again.
+    pub fn visit(&mut self, plan: Arc<Plan>) -> VisitId {
+        self.visits.begin(plan, &mut self.schedule, Instant::now())
+    }
+
+    /// Nobody waits for this any more.
+    pub fn leave(&mut self, visit: VisitId) {
+        self.visits.end(visit);
+    }
+
+    /// The visits whose every key was observed since the last call.
+    pub fn take_finished(&mut self) -> Vec<VisitId> {
+        self.visits.take_finished()
     }
 
     /// Whether everything that must be known was observed at least once.
@@ -152,8 +177,17 @@ impl Observer {
             Observation::Lookup { key, .. } => Key::Lookup(key.clone()),
             Observation::Probe { key, .. } => Key::Endpoint(key.clone()),
         };
+        self.visits.ended(&key);
         if self.schedule.ended(&key) {
             self.state.record(observation);
+        }
+    }
+
+    /// Once the schedule knows what the observations led to.
+    fn advance_visits(&mut self, now: Instant) {
+        if self.revision == Some(self.state.revision()) {
+            let at = self.clock.at(now);
+            self.visits.advance(&self.state, &mut self.schedule, now, at);
         }
     }
 

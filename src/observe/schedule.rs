@@ -152,6 +152,16 @@ impl Schedule {
         true
     }
 
+    /// Makes a key due now, besides its slots; one in flight stays as it is. False: it is not
+    /// scheduled.
+    pub fn hasten(&mut self, key: &Key, now: Instant) -> bool {
+        let Some(id) = self.index.get(key).copied() else { return false };
+        if !self.entries[id].in_flight && self.entries[id].slot > now {
+            self.set_slot(id, now);
+        }
+        true
+    }
+
     /// Whether the key is scheduled.
     pub fn contains(&self, key: &Key) -> bool {
         self.index.contains_key(key)
@@ -399,6 +409,25 @@ mod tests {
         assert!(schedule.next_due(epoch + 3 * MINUTE).is_none());
         assert!(schedule.ended(&key));
         assert!(schedule.next_due(epoch + 5 * MINUTE).is_some());
+    }
+
+    #[test]
+    fn a_hastened_key_is_asked_once_and_keeps_its_slots() {
+        let epoch = Instant::now();
+        let mut schedule = planned(1, epoch);
+        let (key, _) = schedule.next_due(epoch).expect("due");
+        assert!(schedule.hasten(&key, epoch), "in flight, and joined");
+        schedule.ended(&key);
+        let regular = schedule.next_slot().expect("a slot");
+        let soon = epoch + Duration::from_millis(1);
+        assert!(soon < regular, "the phase of this key is not at the very start");
+        assert_eq!(schedule.next_due(soon), None, "joined: not asked again");
+        assert!(schedule.hasten(&key, soon) && schedule.hasten(&key, soon));
+        assert_eq!(schedule.next_due(soon), Some((key.clone(), soon)));
+        schedule.ended(&key);
+        assert_eq!(schedule.next_due(soon), None, "once");
+        assert_eq!(schedule.next_slot(), Some(regular));
+        assert!(!schedule.hasten(&Key::Lookup(srv(7)), soon), "not scheduled");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! PURE. Snapshot → human, json, nagios.
+//! PURE. Snapshot → human, json, nagios, and the targets that Prometheus discovers.
 //!
 //! Every format reads the same snapshot and decides nothing: verdicts, texts and remedies stand in
 //! the findings, once. What comes from the network is shown with its control characters escaped.
@@ -6,6 +6,7 @@
 mod human;
 mod json;
 mod nagios;
+mod targets;
 mod text;
 
 use crate::model::{Severity, Snapshot};
@@ -16,6 +17,7 @@ pub(crate) mod fixture;
 pub use human::{Style, human, verdict};
 pub use json::{json, json_domain, json_domains, json_findings, json_hosts, json_text};
 pub use nagios::{Plugin, nagios, nagios_unknown};
+pub use targets::targets;
 
 /// The worst active finding of at least this severity; what exit codes and states follow from.
 pub fn worst(snapshot: &Snapshot, least: Severity) -> Option<Severity> {

@@ -1,10 +1,11 @@
 //! HTTP: metrics, JSON and the control paths (contract, design section 10).
 //!
-//! Everything is read from the latest snapshot; no request causes traffic. What takes long in a large
+//! Everything is read from the latest snapshot; no request causes traffic, but `/probe`. What takes long in a large
 //! estate is made once a snapshot, away from the runtime's threads.
 
 mod connection;
 mod encoding;
+mod probe;
 mod reload;
 mod routes;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::model::Snapshot;
+use crate::model::{Name, Snapshot};
 use crate::stats::Stats;
 use connection::{Limited, Peer};
 
@@ -29,6 +30,8 @@ pub struct Site {
     pub stats: Arc<Stats>,
     /// Who reloads the config.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// Who observes a domain now.
+    pub probe: mpsc::Sender<ProbeRequest>,
     /// Where people reach the server, without a trailing slash; empty where unknown.
     pub external_url: String,
 }
@@ -38,6 +41,18 @@ pub struct Site {
 pub struct ReloadRequest {
     /// What was taken over, or every error of the config that was refused.
     pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// Somebody wants a domain to be observed now.
+#[derive(Debug)]
+pub struct ProbeRequest {
+    /// The domain, perhaps one that is not configured.
+    pub domain: Name,
+    /// The only server to ask, as somebody wrote it; `None`: all that the domain is asked of.
+    pub server: Option<String>,
+    /// The domain alone, after everything of it was observed, or why it is not. Dropped where it will
+    /// not be.
+    pub reply: oneshot::Sender<Result<Snapshot, String>>,
 }
 
 /// Serves until `shutdown` is ready; then lets requests under way end, for two seconds at most.

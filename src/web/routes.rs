@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use tokio::sync::Semaphore;
 
-use super::{Site, encoding, reload};
+use super::{Site, encoding, probe, reload};
 use crate::metrics::{Encoding, Exposition, PerSnapshot};
 use crate::model::{Name, Snapshot};
 use crate::report;
@@ -27,6 +27,7 @@ pub(super) struct App {
     exposition: Exposition,
     documents: PerSnapshot<Documents>,
     renders: Arc<Semaphore>,
+    pub(super) probes: Semaphore,
 }
 
 /// Every path of the contract; those that this version does not build say so.
@@ -35,11 +36,14 @@ pub(super) fn router(site: Site) -> Router {
         exposition: Exposition::new(site.stats.clone()),
         documents: PerSnapshot::default(),
         renders: Arc::new(Semaphore::new(MOST_RENDERS)),
+        probes: Semaphore::new(MOST_PROBES),
         site,
     };
     let mut router = Router::new()
         .route("/", get(front))
         .route("/metrics", get(metrics))
+        .route("/probe", get(probe::probe))
+        .route("/sd", document_route(Document::Targets))
         .route("/api/v1/report", document_route(Document::Report))
         .route("/api/v1/domains", document_route(Document::Domains))
         .route("/api/v1/domains/{name}", get(domain))
@@ -55,14 +59,12 @@ pub(super) fn router(site: Site) -> Router {
 }
 
 /// Paths of the contract that later versions answer.
-const NOT_BUILT: [&str; 11] = [
+const NOT_BUILT: [&str; 9] = [
     "/domains/{name}",
     "/hosts",
     "/findings",
     "/profiles",
     "/journal",
-    "/probe",
-    "/sd",
     "/api/v1/journal",
     "/api/v1/events",
     "/api/v1/acks/{id}",
@@ -72,9 +74,12 @@ const NOT_BUILT: [&str; 11] = [
 /// Rendering a large estate takes a core; some must be left for observing.
 const MOST_RENDERS: usize = 2;
 
+/// Each that waits is looked at with every observation.
+const MOST_PROBES: usize = 64;
+
 /// The documents of one snapshot, as far as somebody asked for them.
 #[derive(Default)]
-struct Documents([OnceLock<Bytes>; 4]);
+struct Documents([OnceLock<Bytes>; 5]);
 
 /// A JSON document of the whole estate.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +88,7 @@ enum Document {
     Domains,
     Hosts,
     Findings,
+    Targets,
 }
 
 impl Document {
@@ -92,6 +98,7 @@ impl Document {
             Self::Domains => report::json_text(&report::json_domains(snapshot)),
             Self::Hosts => report::json_text(&report::json_hosts(snapshot)),
             Self::Findings => report::json_text(&report::json_findings(snapshot)),
+            Self::Targets => report::json_text(&report::targets(snapshot)),
         }
     }
 }
@@ -130,6 +137,8 @@ async fn front(State(app): State<Arc<App>>) -> String {
          {state}\n\
          \n\
          {url}/metrics              for Prometheus\n\
+         {url}/probe?domain=NAME    observes a domain now, and shows its metrics; &server=… asks one server\n\
+         {url}/sd                   the KMS hosts as targets, for Prometheus' http_sd_configs\n\
          {url}/api/v1/report        everything as JSON; parts of it:\n\
          {url}/api/v1/domains       {url}/api/v1/domains/NAME\n\
          {url}/api/v1/hosts\n\
@@ -152,7 +161,7 @@ async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     Ok(response)
 }
 
-const METRICS_TYPE: [(HeaderName, &str); 1] =
+pub(super) const METRICS_TYPE: [(HeaderName, &str); 1] =
     [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 const JSON_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 
@@ -204,7 +213,7 @@ async fn not_found(uri: Uri) -> Response {
     error(StatusCode::NOT_FOUND, &format!("nothing is at {}; / says what there is", uri.path()))
 }
 
-fn error(status: StatusCode, message: &str) -> Response {
+pub(super) fn error(status: StatusCode, message: &str) -> Response {
     let body = report::json_text(&serde_json::json!({ "error": message }));
     (status, JSON_TYPE, body).into_response()
 }

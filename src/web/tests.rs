@@ -13,6 +13,7 @@ struct Served {
     address: SocketAddr,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reloads: mpsc::Receiver<ReloadRequest>,
+    probes: mpsc::Receiver<ProbeRequest>,
     shutdown: oneshot::Sender<()>,
     server: JoinHandle<io::Result<()>>,
 }
@@ -22,13 +23,14 @@ async fn served(snapshot: Option<Snapshot>) -> Served {
     let address = listener.local_addr().expect("bound");
     let (snapshots, receiver) = watch::channel(snapshot.map(Arc::new));
     let (reload, reloads) = mpsc::channel(1);
+    let (probe, probes) = mpsc::channel(1);
     let (shutdown, stopped) = oneshot::channel();
     let external_url = "https://kms.example".to_owned();
-    let site = Site { snapshots: receiver, stats: Stats::new(), reload, external_url };
+    let site = Site { snapshots: receiver, stats: Stats::new(), reload, probe, external_url };
     let server = tokio::spawn(serve(listener, site, async {
         let _ = stopped.await;
     }));
-    Served { address, snapshots, reloads, shutdown, server }
+    Served { address, snapshots, reloads, probes, shutdown, server }
 }
 
 #[derive(Debug)]
@@ -56,28 +58,37 @@ impl Reply {
 
 impl Served {
     async fn get(&self, path: &str) -> Reply {
-        self.ask("GET", path, "").await
+        get(self.address, path).await
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &str) -> Reply {
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
-        stream.write_all(head.as_bytes()).await.expect("it reads");
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.expect("it answers");
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-        let head = String::from_utf8(bytes[..end].to_vec()).expect("UTF-8");
-        let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
-        Reply { status, head, body: bytes[end + 4..].to_vec() }
+        ask(self.address, method, path, headers).await
     }
+}
+
+async fn get(address: SocketAddr, path: &str) -> Reply {
+    ask(address, "GET", path, "").await
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Reply {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("it answers");
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8(bytes[..end].to_vec()).expect("UTF-8");
+    let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
+    Reply { status, head, body: bytes[end + 4..].to_vec() }
 }
 
 #[tokio::test]
 async fn before_the_first_audit_only_what_needs_none_is_answered() {
     let served = served(None).await;
     assert_eq!(served.get("/-/healthy").await.status, 200);
-    for path in ["/-/ready", "/api/v1/report", "/api/v1/domains", "/api/v1/domains/x.example"] {
+    for path in
+        ["/-/ready", "/sd", "/api/v1/report", "/api/v1/domains", "/api/v1/domains/x.example"]
+    {
         let reply = served.get(path).await;
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some("2")), "{path}");
         assert_eq!(reply.json(), serde_json::json!({ "error": "the first audit is under way" }));
@@ -100,6 +111,44 @@ async fn the_front_page_says_what_there_is_and_how_it_stands() {
     assert!(text.contains("\n3 of 5 domains have trouble: "), "{text}");
     assert!(text.contains(" (audited 2026-03-01T12:00:00Z)\n"), "{text}");
     assert!(text.contains("\nhttps://kms.example/metrics "), "{text}");
+}
+
+#[tokio::test]
+async fn a_probe_is_passed_on_and_answered_with_the_domains_families() {
+    let mut served = served(None).await;
+    let path = "/probe?domain=East.example&server=10.0.0.53:53";
+    let request = async {
+        let request = served.probes.recv().await.expect("a request");
+        assert_eq!(request.domain.as_str(), "east.example");
+        assert_eq!(request.server.as_deref(), Some("10.0.0.53:53"));
+        let _ = request.reply.send(Ok(fixture::healthy()));
+    };
+    let address = served.address;
+    let (reply, ()) = tokio::join!(get(address, path), request);
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(reply.text().contains("\nkmswatch_srv_records{domain=\"east.example\"} 2\n"));
+    assert!(!reply.text().contains("process_") && !reply.text().contains("build_info"));
+    // The daemon knows better.
+    let refusal = async {
+        let request = served.probes.recv().await.expect("a request");
+        let _ = request.reply.send(Err("write another".to_owned()));
+    };
+    let (reply, ()) = tokio::join!(get(address, "/probe?domain=x.test"), refusal);
+    assert_eq!(
+        (reply.status, reply.json()),
+        (400, serde_json::json!({ "error": "write another" }))
+    );
+    let dropped = async { drop(served.probes.recv().await) };
+    let (reply, ()) = tokio::join!(get(address, "/probe?domain=x.test"), dropped);
+    assert_eq!(reply.status, 503);
+    for wrong in ["/probe", "/probe?domain=", "/probe?domain=a..b", "/probe?domain=a.test&x=1"] {
+        assert_eq!(get(address, wrong).await.status, 400, "{wrong}");
+    }
+    // Nobody answers, and the scraper does not wait for ever.
+    let header = "X-Prometheus-Scrape-Timeout-Seconds: 0.2\r\n";
+    let reply = ask(address, "GET", "/probe?domain=x.test", header).await;
+    assert_eq!(reply.status, 504);
 }
 
 #[tokio::test]
@@ -161,8 +210,6 @@ async fn what_is_not_built_and_what_is_not_there_are_told_apart() {
         "/findings?q=a",
         "/profiles",
         "/journal",
-        "/probe?domain=x",
-        "/sd",
         "/api/v1/journal",
         "/api/v1/events",
         "/badge/x.svg",
