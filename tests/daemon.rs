@@ -516,9 +516,7 @@ fn a_probe_observes_its_domain_now_and_shows_that_domain_only() {
 #[test]
 fn probes_of_one_domain_join_and_wrong_ones_are_told() {
     let crowd = Crowd::start(1, 3);
-    // One attempt, so that a slow answer is not asked for twice.
-    let settings = format!("{ONCE}[dns]\nattempts = 1\n");
-    let daemon = Daemon::start(&crowd.config(&settings, 0..3));
+    let daemon = Daemon::start(&crowd.config(ONCE, 0..3));
     daemon.wait_until_ready();
     let before = crowd.asked();
     crowd

@@ -95,6 +95,7 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
 }
 
 struct Daemon {
+    plan: Arc<Plan>,
     /// What it began with: that stays for the life of the process.
     web: WebSettings,
     lines: Lines,
@@ -136,6 +137,7 @@ impl Daemon {
             clock,
             stats,
             web: plan.web.clone(),
+            plan,
         };
         (daemon, site)
     }
@@ -195,6 +197,7 @@ impl Daemon {
         self.auditor.replan(plan.clone());
         self.stats.reload_succeeded(self.clock.now());
         let (domains, resolvers) = (plan.domains.len(), plan.resolvers.len());
+        self.plan = plan;
         format!("config reloaded: domains {domains}, resolvers {resolvers}{restart}")
     }
 }
