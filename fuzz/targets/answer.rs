@@ -79,10 +79,15 @@ fn compare(reading: &Reading, oracle: &Oracle<'_>) {
     };
     assert!(is_answer, "no answer is read as one");
     assert!(oracle.is_ours() || oracle.message.queries.is_empty());
+    assert_eq!(matches!(reply.verdict, Verdict::Truncated), metadata.truncation);
+    if metadata.truncation {
+        // What is cut may be cut anywhere: nothing in it counts.
+        return;
+    }
     assert_eq!(reply.rcode, u16::from(metadata.response_code), "{}", oracle.message);
     assert_eq!(reply.edns, oracle.message.edns.is_some());
     match &reply.verdict {
-        Verdict::Truncated => assert!(metadata.truncation),
+        Verdict::Truncated => {}
         Verdict::Alias(chain) => {
             assert_eq!(oracle.chain().expect("no loop"), texts(chain));
             assert!(oracle.records(chain.last()).is_empty());
