@@ -114,6 +114,7 @@ impl Oracle<'_> {
             || questions == 0 && !is_error
             || self.chain().is_none()
             || why == "a name has too many labels and pointers, or loops"
+            || why == "the names of the message have too many labels and pointers"
             // Where the options of EDNS are cut, hickory drops the rest of them.
             || why == CUT && self.message.edns.is_some()
     }
