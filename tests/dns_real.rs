@@ -1,24 +1,16 @@
 //! The query engine against real DNS servers.
 
+#[path = "peers/asker.rs"]
+mod asker;
 #[path = "peers/dns.rs"]
 mod peers;
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use kmswatch::clock::Clock;
-use kmswatch::dns::Engine;
+use asker::Asker;
 use kmswatch::model::observation::MAX_RECORDS;
-use kmswatch::model::plan::DnsSettings;
-use kmswatch::model::{
-    Answer, LookupKey, LookupOutcome, Name, Observation, Path, RecordKind, Server, Transport,
-    Upstream,
-};
-use kmswatch::stats::Stats;
+use kmswatch::model::{LookupOutcome, RecordKind, Transport};
 use peers::{Bind, Zone};
-use tokio::sync::mpsc;
 
 const RECORDS: &str = "
 _vlmcs._tcp SRV 10 75 1688 kms1
@@ -36,51 +28,6 @@ kms2 CNAME kms1
 ";
 
 const ZONE: Zone<'static> = Zone { name: "contoso.test", records: RECORDS };
-
-/// Asks one server.
-struct Asker {
-    engine: Engine,
-    upstream: Arc<Upstream>,
-    observations: mpsc::Receiver<Vec<Observation>>,
-}
-
-impl Asker {
-    fn new(transport: Transport, address: SocketAddr) -> Self {
-        let server = Server { transport, address };
-        let upstream = Arc::new(Upstream { server, path: Path::default() });
-        let (sender, observations) = mpsc::channel(16);
-        let settings =
-            DnsSettings { timeout: Duration::from_millis(500), ..DnsSettings::default() };
-        let mut engine = Engine::new(settings, Clock::start(), Stats::new(), sender);
-        engine.apply(settings, std::slice::from_ref(&upstream));
-        Self { engine, upstream, observations }
-    }
-
-    async fn ask(&mut self, name: &str, kind: RecordKind) -> Answer {
-        let name = Name::parse(name).expect("a name");
-        let key = LookupKey { upstream: self.upstream.clone(), name, kind };
-        assert!(self.engine.submit(&self.upstream, vec![key]).is_empty());
-        let batch = tokio::time::timeout(Duration::from_secs(20), self.observations.recv()).await;
-        match &batch.expect("in time").expect("the engine lives")[..] {
-            [Observation::Lookup { answer, .. }] => (**answer).clone(),
-            batch => panic!("{batch:?}"),
-        }
-    }
-
-    async fn srv(&mut self, domain: &str) -> Answer {
-        self.ask(&format!("_vlmcs._tcp.{domain}"), RecordKind::Srv).await
-    }
-
-    /// The outcome, and hosts with priority and weight.
-    async fn told(&mut self, domain: &str) -> (LookupOutcome, Vec<String>) {
-        let answer = self.srv(domain).await;
-        let records = answer
-            .records
-            .iter()
-            .map(|record| format!("{} {} {}", record.priority, record.weight, record.host()));
-        (answer.outcome, records.collect())
-    }
-}
 
 fn both() -> (LookupOutcome, Vec<String>) {
     let hosts = ["10 75 kms1.contoso.test:1688", "20 25 kms2.contoso.test:1689"];

@@ -1,5 +1,6 @@
 //! What a message from a server says about a question. PURE.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
@@ -88,7 +89,8 @@ fn examine(message: &[u8], question: &Question) -> Result<Option<Reply>, Broken>
         _ => return Err("the answer repeats several questions".into()),
     }
     let truncated = header.flags().tc;
-    let survey = match Survey::make(&mut decoder, header) {
+    let effort = Effort::default();
+    let survey = match Survey::make(&mut decoder, header, &effort) {
         // Cut in the middle of a record.
         Err(_) if truncated => Survey::default(),
         survey => survey?,
@@ -97,7 +99,7 @@ fn examine(message: &[u8], question: &Question) -> Result<Option<Reply>, Broken>
     let verdict = if truncated {
         Verdict::Truncated
     } else {
-        survey.verdict(message, question, header, rcode)?
+        survey.verdict(message, question, header, rcode, &effort)?
     };
     Ok(Some(Reply { rcode, edns: survey.edns, cookie: survey.cookie, verdict }))
 }
@@ -113,7 +115,7 @@ fn is_asked(
         decoder.read_slice(question.wire.len())?;
         return Ok(true);
     }
-    read_name(decoder)?;
+    read_name(decoder, &Effort::default())?;
     decoder.read_slice(4)?;
     Ok(false)
 }
@@ -183,21 +185,21 @@ struct Survey {
 }
 
 impl Survey {
-    fn make(decoder: &mut BinDecoder<'_>, header: Header) -> Result<Self, Broken> {
+    fn make(decoder: &mut BinDecoder<'_>, header: Header, effort: &Effort) -> Result<Self, Broken> {
         let mut survey = Self { answers_at: decoder.index(), ..Self::default() };
         for _ in 0..header.answers {
-            let entry = Entry::read(decoder)?;
+            let entry = Entry::read(decoder, effort)?;
             if entry.is(TYPE_CNAME) && survey.aliases.len() < 2 * MAX_HOPS {
                 survey.aliases.push((entry.owner.clone(), entry.name(decoder)?));
             }
         }
         for _ in 0..header.authorities {
-            let entry = Entry::read(decoder)?;
+            let entry = Entry::read(decoder, effort)?;
             survey.has_ns |= entry.is(TYPE_NS);
             survey.has_soa |= entry.is(TYPE_SOA);
         }
         for _ in 0..header.additionals {
-            let entry = Entry::read(decoder)?;
+            let entry = Entry::read(decoder, effort)?;
             if entry.kind == OPT {
                 survey.take_options(&entry)?;
             }
@@ -226,6 +228,7 @@ impl Survey {
         question: &Question,
         header: Header,
         rcode: u16,
+        effort: &Effort,
     ) -> Result<Verdict, Broken> {
         let mut answer = Answer { flags: header.flags(), ..Answer::bare(outcome_of(rcode)) };
         if header.questions == 0 || answer.outcome != LookupOutcome::Nodata {
@@ -237,7 +240,7 @@ impl Survey {
             return Ok(Verdict::Answer(answer));
         }
         answer.aliases = self.chain(&question.name)?;
-        self.collect(message, question, header, &mut answer)?;
+        self.collect(message, question, header, effort, &mut answer)?;
         if answer.records.is_empty() && answer.addresses.is_empty() {
             if !answer.aliases.is_empty() && !self.has_soa {
                 return Ok(Verdict::Alias(answer.aliases));
@@ -277,13 +280,14 @@ impl Survey {
         message: &[u8],
         question: &Question,
         header: Header,
+        effort: &Effort,
         answer: &mut Answer,
     ) -> Result<(), Broken> {
         let owner = answer.aliases.last().unwrap_or(&question.name).clone();
         let mut decoder = BinDecoder::new(message);
         decoder.read_slice(self.answers_at)?;
         for _ in 0..header.answers {
-            let entry = Entry::read(&mut decoder)?;
+            let entry = Entry::read(&mut decoder, effort)?;
             if entry.is(type_code(question.kind)) && entry.owner.is(&owner, &question.name) {
                 entry.take(&decoder, question.kind, answer)?;
             }
@@ -309,13 +313,13 @@ enum Owner {
 }
 
 impl Owner {
-    fn read(decoder: &mut BinDecoder<'_>) -> Result<Self, Broken> {
+    fn read(decoder: &mut BinDecoder<'_>, effort: &Effort) -> Result<Self, Broken> {
         let mut ahead = decoder.clone(u16::try_from(decoder.index()).unwrap_or(u16::MAX));
         if ahead.read_u16().is_ok_and(|field| field.unverified(/* compared */) == 0xc00c) {
             decoder.read_u16()?;
             return Ok(Self::Question);
         }
-        Ok(Self::Other(read_name(decoder)?))
+        Ok(Self::Other(read_name(decoder, effort)?))
     }
 
     fn is(&self, name: &Name, asked: &Name) -> bool {
@@ -334,18 +338,19 @@ struct Entry<'a> {
     data: &'a [u8],
     /// Where the data begins in the message.
     data_at: usize,
+    effort: &'a Effort,
 }
 
 impl<'a> Entry<'a> {
-    fn read(decoder: &mut BinDecoder<'a>) -> Result<Self, Broken> {
-        let owner = Owner::read(decoder)?;
+    fn read<'m: 'a>(decoder: &mut BinDecoder<'m>, effort: &'a Effort) -> Result<Self, Broken> {
+        let owner = Owner::read(decoder, effort)?;
         let kind = decoder.read_u16()?.unverified(/* any is legal */);
         let class = decoder.read_u16()?.unverified(/* any is legal */);
         let ttl = decoder.read_u32()?.unverified(/* any is legal */);
         let length = decoder.read_u16()?.unverified(/* read_slice checks it */);
         let data_at = decoder.index();
         let data = decoder.read_slice(length.into())?.unverified(/* read by type */);
-        Ok(Self { owner, kind, class, ttl, data, data_at })
+        Ok(Self { owner, kind, class, ttl, data, data_at, effort })
     }
 
     fn is(&self, kind: u16) -> bool {
@@ -361,7 +366,7 @@ impl<'a> Entry<'a> {
         // The data lies within a message of at most 64 KiB.
         let at = u16::try_from(self.data_at + skip).map_err(|_| "a record lies too far in")?;
         let mut decoder = message.clone(at);
-        let name = read_name(&mut decoder)?;
+        let name = read_name(&mut decoder, self.effort)?;
         if decoder.index() != self.data_at + self.data.len() {
             return Err("a record is longer or shorter than its name".into());
         }
@@ -410,14 +415,33 @@ impl<'a> Entry<'a> {
 /// Labels and pointers of one name; a name has at most 127 labels (RFC 1035 section 2.3.4).
 const MAX_STEPS: usize = 256;
 
-/// Reads a name, unless it jumps about: thousands of names that each follow thousands of pointers
-/// fit into one message, and would keep us busy for a second.
-fn read_name(decoder: &mut BinDecoder<'_>) -> Result<WireName, Broken> {
+/// Labels and pointers of all names of one message, counted at each of two passes. Honest messages need
+/// less: 4,000 addresses of a name of ten labels, all that fit into 64 KiB, need 96,000.
+const MOST_EFFORT: usize = 1 << 17;
+
+/// How many labels and pointers of a message were followed. Thousands of names fit into one that each
+/// point to the same 127 labels; unbounded, one answer keeps us busy for a twentieth of a second.
+#[derive(Debug, Default)]
+struct Effort(Cell<usize>);
+
+impl Effort {
+    fn spend(&self, steps: usize) -> Result<(), Broken> {
+        self.0.set(self.0.get() + steps);
+        if self.0.get() > MOST_EFFORT {
+            return Err("the names of the message have too many labels and pointers".into());
+        }
+        Ok(())
+    }
+}
+
+/// Reads a name, unless it jumps about.
+fn read_name(decoder: &mut BinDecoder<'_>, effort: &Effort) -> Result<WireName, Broken> {
     let end = decoder.index() + decoder.len();
     let mut ahead = decoder.clone(u16::try_from(decoder.index()).unwrap_or(u16::MAX));
-    for _ in 0..MAX_STEPS {
+    for step in 1..=MAX_STEPS {
         let length = ahead.pop()?.unverified(/* compared */);
         if length == 0 {
+            effort.spend(step)?;
             return Ok(WireName::read(decoder)?);
         }
         if length < 0xc0 {

@@ -2,7 +2,8 @@
 //!
 //! [`Engine`] runs one task (`asker`) per server and path. It sends over a few connected UDP sockets
 //! (`udp`) or one TCP connection (`tcp`), as fast as `limit` and `pace` allow; what comes back is
-//! read by `classify` and judged in `judge`, until each `flight` has its outcome.
+//! read by `classify` and judged in `judge`, until each `flight` has its outcome. The reader stands open
+//! ([`read`]): it meets whatever a hostile peer sends, so it is fuzzed.
 
 mod asker;
 mod classify;
@@ -17,7 +18,9 @@ mod tcp;
 mod udp;
 mod wire;
 
+pub use classify::{Reading, Reply, Verdict, read};
 pub use engine::{Engine, QUEUE};
+pub use wire::Question;
 
 #[cfg(test)]
 mod testing;

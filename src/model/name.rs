@@ -76,12 +76,12 @@ impl Name {
         if bare.is_empty() {
             return Err(NameError::Empty);
         }
-        if bare.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-            return Err(NameError::Address(shown(bare)));
-        }
+        check_no_address(bare)?;
         let ascii = idna::domain_to_ascii_cow(bare.as_bytes(), idna::AsciiDenyList::EMPTY)
             .map_err(|_| NameError::Idn(shown(bare)))?;
         let ascii = ascii.strip_suffix('.').unwrap_or(&ascii).to_ascii_lowercase();
+        // Digits of other scripts become ASCII, and soft hyphens vanish.
+        check_no_address(&ascii)?;
         check_labels(&ascii)?;
         check_length(&ascii, MAX_NAME)?;
         Ok(Self(ascii.into()))
@@ -193,6 +193,13 @@ impl<'a> Iterator for Labels<'a> {
     }
 }
 
+fn check_no_address(text: &str) -> Result<(), NameError> {
+    match text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(_) => Err(NameError::Address(shown(text))),
+        Err(_) => Ok(()),
+    }
+}
+
 fn check_labels(ascii: &str) -> Result<(), NameError> {
     for label in ascii.split('.') {
         if label.is_empty() {
@@ -301,7 +308,9 @@ mod tests {
         assert_eq!(Name::parse("a b.c"), Err(NameError::BadCharacter("a b".into())));
         assert_eq!(Name::parse("-a.b"), Err(NameError::Hyphen("-a".into())));
         assert_eq!(Name::parse("xn--\u{fc}.b"), Err(NameError::Idn("xn--\u{fc}.b".into())));
-        assert_eq!(Name::parse("10.0.0.1"), Err(NameError::Address("10.0.0.1".into())));
+        for address in ["10.0.0.1", "10.0.0.1。", "１０.0.0.1", "10\u{ad}.0.0.1"] {
+            assert_eq!(Name::parse(address), Err(NameError::Address("10.0.0.1".into())));
+        }
         assert!(matches!(Name::parse(&long_name), Err(NameError::TooLong { limit: 253, .. })));
         let just_a_host = ["abcdefghi"; 25].join(".");
         assert!(Name::parse(&just_a_host).is_ok());

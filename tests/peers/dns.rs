@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// A zone: its name, and its records below `$TTL`, SOA and NS lines that are added.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,21 @@ impl Server {
     /// It falls silent, but its port stays open.
     pub fn pause(&self) {
         self.signal("-STOP");
+        // The signal stops the threads one by one, and on a busy machine that takes a moment.
+        let patience = Instant::now() + Duration::from_secs(5);
+        while !self.is_stopped() {
+            assert!(Instant::now() < patience, "it does not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether every thread is.
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        threads.expect("its threads").flatten().all(|thread| {
+            let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
     }
 
     /// It goes on after [`Server::pause`].
@@ -72,7 +88,7 @@ impl Server {
 
     /// Starts `command` with what `configure` makes of folder and port, and waits until it answers
     /// for `name` without SERVFAIL.
-    fn start(name: &str, configure: impl Fn(&Path, u16) -> Command) -> Self {
+    pub fn start(name: &str, configure: impl Fn(&Path, u16) -> Command) -> Self {
         for _ in 0..5 {
             let folder = tempfile::tempdir().expect("a folder");
             let address = free_address();
@@ -251,6 +267,42 @@ pub fn unbound(records: &[&str], lines: &str) -> Server {
         command.arg("-d").arg("-c").arg(config);
         command
     })
+}
+
+/// `PowerDNS` with its zones in `SQLite`; `orphan` is a zone that has KMS records and no SOA record.
+pub fn powerdns(zones: &[Zone<'_>], orphan: &str) -> Server {
+    Server::start(zones[0].name, |folder, port| {
+        let at = folder.display();
+        let text = format!(
+            "launch=gsqlite3\ngsqlite3-database={at}/zones.db\nlocal-address=127.0.0.1:{port}\nsocket-dir={at}\n\
+             daemon=no\nguardian=no\nexpand-alias=no\n"
+        );
+        std::fs::write(folder.join("pdns.conf"), text).expect("a config");
+        let schema = std::fs::read_to_string(POWERDNS_SCHEMA).expect("its backend is installed");
+        let database = folder.join("zones.db");
+        let sql = |sql: &str| run(Command::new("sqlite3").arg(&database).arg(sql));
+        sql(&schema);
+        for zone in zones {
+            zone.write(folder);
+            let file = folder.join(format!("{}.zone", zone.name));
+            let config = format!("--config-dir={at}");
+            run(Command::new("pdnsutil").args([&config, "load-zone", zone.name]).arg(file));
+        }
+        sql(&format!("insert into domains (name, type) values ('{orphan}', 'NATIVE');
+            insert into records (domain_id, name, type, content, ttl) select id, '_vlmcs._tcp.{orphan}',
+            'SRV', '0 0 1688 kms.{orphan}', 300 from domains where name = '{orphan}';"));
+        let mut command = Command::new("pdns_server");
+        command.arg(format!("--config-dir={at}"));
+        command
+    })
+}
+
+const POWERDNS_SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {words}");
 }
 
 /// dnsmasq with these arguments; it answers for `local.test` only.
