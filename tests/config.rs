@@ -48,12 +48,12 @@ fn endless_and_missing_files_are_refused() {
     let errors = |file: &str| load(Path::new(file)).expect_err(file).to_string();
     assert_eq!(
         errors("/dev/zero"),
-        "/dev/zero:1:1: cannot read \"/dev/zero\": larger than 16 MiB; name a file that this user \
+        "/dev/zero:1:1: cannot read \"/dev/zero\": it is no plain file; name a file that this user \
          may read"
     );
     assert_eq!(
         errors("/"),
-        "/:1:1: cannot read \"/\": Is a directory (os error 21); name a file that this user may read"
+        "/:1:1: cannot read \"/\": it is no plain file; name a file that this user may read"
     );
 }
 
@@ -64,4 +64,14 @@ fn much_nonsense_is_refused_in_bounded_time() {
         let errors = parse(&text, "k.toml").expect_err(nonsense);
         assert!(errors.iter().all(|error| error.place.line > 0), "{nonsense:?}");
     }
+}
+
+#[test]
+fn a_pipe_is_no_config_and_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("kmswatch.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("coreutils");
+    assert!(made.success());
+    let errors = load(&pipe).expect_err("it is no plain file").to_string();
+    assert!(errors.contains("it is no plain file"), "{errors}");
 }

@@ -14,6 +14,10 @@ use super::refusal::{Refusal, shown};
 /// Reads a file. `Err`: it cannot be read at all. What is no UTF-8 is recorded with its place, and
 /// read on as far as can be.
 pub(super) fn read(path: &Path, log: &Log) -> io::Result<Source> {
+    // A pipe may never end, and a reload would wait for it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no plain file"));
+    }
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
@@ -85,13 +89,30 @@ fn matches(item: &Item<'_>, glob: &str) -> Result<Vec<PathBuf>, Refusal> {
             "write a glob such as \"conf.d/*.toml\"",
         )
     };
+    if glob.contains("**") {
+        return Err(Refusal::new(
+            format!("{} would search whole trees of folders", shown(glob)),
+            "name the folder, as in \"conf.d/*.toml\"",
+        ));
+    }
     let base = Pattern::escape(&item.source().base.display().to_string());
     let whole = Path::new(&base).join(glob);
     // Editors leave hidden files beside what they edit.
     let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
     let found = glob_with(&whole.display().to_string(), options).map_err(no_glob)?;
-    Ok(found.map(|path| path.unwrap_or_else(|error| error.path().to_owned())).collect())
+    let paths = found.map(|path| path.unwrap_or_else(|error| error.path().to_owned()));
+    let paths: Vec<PathBuf> = paths.take(MOST_FILES + 1).collect();
+    if paths.len() > MOST_FILES {
+        return Err(Refusal::new(
+            format!("{} matches more than {MOST_FILES} files", shown(glob)),
+            "write a narrower glob",
+        ));
+    }
+    Ok(paths)
 }
+
+/// Nobody has more files of config in mind.
+const MOST_FILES: usize = 1000;
 
 /// The keys at the top of a file.
 pub(super) const ROOT: Keys = Keys {

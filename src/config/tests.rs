@@ -265,6 +265,10 @@ const RULES: &[(&str, &str)] = &[
         "3:10: domain[0].hosts[0]: wants a string, not an integer; write \"kms.contoso.com, 10, 75\"",
     ),
     (
+        "include = [\"/**/*.toml\"]",
+        "1:12: include[0]: \"/**/*.toml\" would search whole trees of folders; name the folder, as in \"conf.d/*.toml\"",
+    ),
+    (
         "include = \"a\"",
         "1:11: include: wants an array, not a string; write include = [\"conf.d/*.toml\"]",
     ),
