@@ -748,3 +748,35 @@ fn unchunked(response: &daemon::Response) -> Vec<u8> {
     }
     body
 }
+
+/// What hangs on the log must not hang the watch: neither a disk that is full nor a reader that sleeps.
+#[test]
+fn a_log_that_takes_nothing_stops_nobody() {
+    let crowd = Crowd::start(1, 1);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux");
+    for stderr in [Stdio::from(full), Stdio::piped()] {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("a bound socket");
+        drop(free);
+        // More findings than a pipe holds: all but the first domain have no record.
+        let settings = format!("[web]\nlisten = \"{address}\"\n[audit]\ninterval = \"1s\"\n");
+        let config = Config::new(&crowd.config(&settings, 0..800));
+        let mut command = kmswatch();
+        command.args(["run", "-c"]).arg(config.path()).stderr(stderr).stdout(Stdio::null());
+        let mut child = command.spawn().expect("the program is there");
+        wait_for("the first audit", Duration::from_secs(20), || {
+            match TcpStream::connect(address).is_ok()
+                && request(address, "GET", "/-/ready", "").status == 200
+            {
+                true => Ok(()),
+                false => Err("not ready".to_owned()),
+            }
+        });
+        let ended = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
+        assert!(ended.success());
+        let code = wait_for("the end", Duration::from_secs(5), || {
+            child.try_wait().expect("a child").ok_or_else(|| "it runs".to_owned())
+        });
+        assert_eq!(code.code(), Some(0));
+    }
+}

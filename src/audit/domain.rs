@@ -39,6 +39,8 @@ pub(super) struct Asked<'a> {
 /// What one server says of the domain.
 pub(super) struct Says<'a> {
     pub(super) upstream: &'a Arc<Upstream>,
+    /// Whether it ever said something, or failed to.
+    pub(super) was_asked: bool,
     /// The latest answer, if it is fresh.
     pub(super) latest: Option<&'a Answer>,
     /// The last usable answer, if it is fresh: what absence and difference are concluded from.
@@ -127,7 +129,7 @@ impl<'a> Asked<'a> {
     ) -> Self {
         let mut says = |upstream: &'a Arc<Upstream>| {
             let Some(lookup) = state.lookup(&domain.srv_key(upstream)) else {
-                return Says { upstream, latest: None, usable: None, held: None };
+                return Says { upstream, was_asked: false, latest: None, usable: None, held: None };
             };
             answers.push(AnswerView {
                 resolver: resolver.clone(),
@@ -138,6 +140,7 @@ impl<'a> Asked<'a> {
             let usable = lookup.usable.as_ref();
             Says {
                 upstream,
+                was_asked: true,
                 latest: horizon.is_fresh(lookup.latest.at).then_some(&*lookup.latest.value),
                 usable: usable
                     .filter(|usable| horizon.is_fresh(usable.at))
@@ -149,9 +152,11 @@ impl<'a> Asked<'a> {
         Self { resolver, servers }
     }
 
-    /// Whether every server said something lately: until then nothing is concluded.
+    /// Whether every server was asked, and one at least said something lately: until then nothing is
+    /// concluded. One that is overdue is unknown, and keeps nobody from being heard.
     pub(super) fn is_heard(&self) -> bool {
-        self.servers.iter().all(|says| says.latest.is_some())
+        self.servers.iter().all(|says| says.was_asked)
+            && self.servers.iter().any(|says| says.latest.is_some())
     }
 
     /// Whether some server's latest answer is usable.

@@ -32,7 +32,7 @@ fn failure(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
     if !asked.is_heard() || asked.is_known() {
         return None;
     }
-    let first = asked.servers.first()?.latest?.outcome;
+    let first = asked.servers.iter().find_map(|says| says.latest)?.outcome;
     let message = format!(
         "No server of resolver {} answers usably for {}: {}; whether its records exist is unknown",
         asked.resolver.name,

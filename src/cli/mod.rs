@@ -23,7 +23,7 @@ pub fn main() -> ExitCode {
         Ok(line) => line,
         Err(error) => return usage::explain(&error),
     };
-    output::start_logging(line.log_format, line.verbose, line.color);
+    let _log = output::start_logging(line.log_format, line.verbose, line.color);
     let outcome = match line.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments, line.color, line.verbose > 0),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::observe::schedule::Progress;
 
@@ -43,14 +44,18 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Starts the log on stderr. `verbose`: 0 what an operator must know, 1 and 2 more.
-pub(super) fn start_logging(format: LogFormat, verbose: u8, color: Color) {
+/// Starts the log on stderr. `verbose`: 0 what an operator must know, 1 and 2 more. Lines are written
+/// by a thread of their own until the guard is dropped: a reader that hangs or is gone costs lines, not
+/// the watch.
+pub(super) fn start_logging(format: LogFormat, verbose: u8, color: Color) -> WorkerGuard {
     let level = match verbose {
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level);
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let builder = tracing_subscriber::fmt().with_writer(writer).with_max_level(level);
+    let builder = builder.log_internal_errors(false);
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
         LogFormat::Human => {
@@ -60,6 +65,7 @@ pub(super) fn start_logging(format: LogFormat, verbose: u8, color: Color) {
     };
     // A second logger in one process is a test's.
     drop(started);
+    guard
 }
 
 /// Writes a report to stdout or to a file, whole or not at all.

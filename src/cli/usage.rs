@@ -1,5 +1,6 @@
 //! What a wrong command line is told.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -16,7 +17,9 @@ pub(super) fn explain(error: &clap::Error) -> ExitCode {
     }
     match not_built(error) {
         Some(what) => {
-            eprintln!("error: {what} is not in this version; `kmswatch --help` lists what is");
+            let text = "is not in this version; `kmswatch --help` lists what is";
+            // Where stderr is closed, nobody can be told.
+            let _ = writeln!(std::io::stderr(), "error: {what} {text}");
         }
         None => drop(error.print()),
     }

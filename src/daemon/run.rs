@@ -47,6 +47,8 @@ pub enum DaemonError {
 
 /// At most so often is audited.
 const AUDIT_EVERY: Duration = Duration::from_secs(1);
+/// At most so often is the config read.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// How long requests under way may take at shutdown; the web server itself allows less.
 const SHUTDOWN: Duration = Duration::from_secs(4);
 
@@ -64,13 +66,18 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
     let mut server = tokio::spawn(server);
     notify(&[NotifyState::Ready]);
     let ended = loop {
+        let may_reload = Instant::now() >= daemon.next_reload;
+        if daemon.is_reload_wanted && may_reload {
+            let _ = daemon.reload();
+            continue;
+        }
         tokio::select! {
             biased;
             told = signals.next() => match told {
                 Told::End => break Ok(()),
-                Told::Reload => drop(daemon.reload()),
+                Told::Reload => daemon.is_reload_wanted = true,
             },
-            Some(request) = daemon.requests.recv() => {
+            Some(request) = daemon.requests.recv(), if may_reload => {
                 let outcome = daemon.reload();
                 let _ = request.reply.send(outcome);
             }
@@ -102,6 +109,11 @@ struct Daemon {
     observer: Observer,
     auditor: Auditor,
     next_audit: Instant,
+    /// When the first audit is made even if not everything was observed yet.
+    patience: Instant,
+    /// When a reload is taken up again: a storm of them must not be all that is done.
+    next_reload: Instant,
+    is_reload_wanted: bool,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     requests: mpsc::Receiver<ReloadRequest>,
     probes: Probes,
@@ -130,6 +142,9 @@ impl Daemon {
             observer: Observer::new(plan.clone(), inbox, clock, stats.clone()),
             auditor: Auditor::new(plan.clone(), clock.now(), Memory::Watching),
             next_audit: Instant::now(),
+            patience: Instant::now() + plan.stale_after(),
+            next_reload: Instant::now(),
+            is_reload_wanted: false,
             snapshots,
             requests,
             probes: Probes::new(probes),
@@ -149,7 +164,7 @@ impl Daemon {
             return;
         }
         let is_first = self.snapshots.borrow().is_none();
-        if is_first && !self.observer.is_complete() {
+        if is_first && !self.observer.is_complete() && now < self.patience {
             // Soon: the first pass is a matter of moments where all is well.
             self.next_audit = now + AUDIT_EVERY / 20;
             return;
@@ -181,6 +196,7 @@ impl Daemon {
             }
         };
         notify(&[NotifyState::Ready]);
+        (self.is_reload_wanted, self.next_reload) = (false, Instant::now() + RELOAD_EVERY);
         outcome
     }
 

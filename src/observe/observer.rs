@@ -40,6 +40,8 @@ pub struct Observer {
     revision: Option<u64>,
     /// When the work may be worked out again.
     next_work: Instant,
+    /// Whether the first pass is over.
+    was_complete: bool,
 }
 
 /// Keys whose time has come, and that nobody had room for yet.
@@ -80,6 +82,7 @@ impl Observer {
             stats,
             revision: None,
             next_work: now,
+            was_complete: false,
         }
     }
 
@@ -93,12 +96,7 @@ impl Observer {
             state.lookup(key).is_some()
         });
         self.work_out(now);
-        let (schedule, state) = (&self.schedule, &mut self.state);
-        state.retain(
-            |key| schedule.contains(&Key::Lookup(key.clone())),
-            |key| schedule.contains(&Key::Endpoint(key.clone())),
-        );
-        self.backlog.retain(|key| schedule.contains(key));
+        self.forget();
         self.visits.clear();
     }
 
@@ -109,6 +107,7 @@ impl Observer {
         if self.is_work_due(now) {
             self.work_out(now);
         }
+        self.was_complete |= self.is_complete();
         self.advance_visits(now);
         if self.visits.has_finished() {
             return;
@@ -196,15 +195,31 @@ impl Observer {
             // Time alone makes answers old, and then other servers must be asked.
             return now >= self.next_work + self.plan.interval;
         }
-        self.schedule.progress().unmet == 0 || now >= self.next_work
+        // In the first pass somebody waits for it; later, answers that change all the time must not
+        // make it all that is done.
+        (!self.was_complete && self.schedule.progress().unmet == 0) || now >= self.next_work
     }
 
     fn work_out(&mut self, now: Instant) {
         self.revision = Some(self.state.revision());
         let work = work(&self.plan, &self.state, self.clock.at(now));
-        self.schedule.reconcile(&work, now);
+        if self.schedule.reconcile(&work, now) > 0 {
+            self.forget();
+        }
         let done = Instant::now();
         self.next_work = done + (done - now) * WORK_PART;
+    }
+
+    /// Forgets what is not scheduled any more.
+    fn forget(&mut self) {
+        let (schedule, state) = (&mut self.schedule, &mut self.state);
+        state.retain(
+            |key| schedule.contains(&Key::Lookup(key.clone())),
+            |key| schedule.contains(&Key::Endpoint(key.clone())),
+        );
+        for key in self.backlog.extract(|key| !schedule.contains(key)) {
+            schedule.dropped(&key);
+        }
     }
 
     fn next_wake(&mut self, now: Instant, until: Instant) -> Instant {
@@ -241,12 +256,22 @@ impl Backlog {
         lookups.chain(self.probes.front().map(|(_, slot)| *slot)).min()
     }
 
-    fn retain(&mut self, is_wanted: impl Fn(&Key) -> bool) {
+    /// Takes out the keys that are not to be asked any more.
+    fn extract(&mut self, is_unwanted: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let mut extracted = Vec::new();
+        let mut keep = |key: Key| {
+            let is_unwanted = is_unwanted(&key);
+            if is_unwanted {
+                extracted.push(key);
+            }
+            !is_unwanted
+        };
         for queue in self.lookups.values_mut() {
-            queue.retain(|(key, _)| is_wanted(&Key::Lookup(key.clone())));
+            queue.retain(|(key, _)| keep(Key::Lookup(key.clone())));
         }
         self.lookups.retain(|_, queue| !queue.is_empty());
-        self.probes.retain(|(key, _)| is_wanted(&Key::Endpoint(key.clone())));
+        self.probes.retain(|(key, _)| keep(Key::Endpoint(key.clone())));
+        extracted
     }
 }
 

@@ -1,7 +1,7 @@
 //! When each key is observed: at once in the first pass, then at its own phase of the interval.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use siphasher::sip::SipHasher13;
 use tokio::time::Instant;
 
-use crate::model::{EndpointKey, LookupKey, Path, RecordKind};
+use crate::model::{EndpointKey, LookupKey, Path, RecordKind, Upstream};
 
 use super::work::{Turn, Work, spread};
 
@@ -45,8 +45,18 @@ struct Entry {
     slot: Instant,
     in_flight: bool,
     was_observed: bool,
-    /// Marks what the last reconciliation wanted.
-    wanted: bool,
+    standing: Standing,
+}
+
+/// Whether a key belongs to the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It does.
+    Wanted,
+    /// A reconciliation is under way that has not named it yet.
+    Unnamed,
+    /// It was removed while in flight, and goes when that ends.
+    Gone,
 }
 
 /// A slot in the heap: when, which entry, which version of it.
@@ -84,6 +94,7 @@ impl Schedule {
         now: Instant,
         was_observed: impl Fn(&LookupKey) -> bool,
     ) {
+        self.drop_flights(&keys);
         let is_other_interval = self.interval != interval;
         self.interval = interval;
         self.mark_unwanted(Key::is_srv);
@@ -97,8 +108,8 @@ impl Schedule {
         }
     }
 
-    /// Makes the addresses and endpoints be those of `work`.
-    pub fn reconcile(&mut self, work: &Work, now: Instant) {
+    /// Makes the addresses and endpoints be those of `work`; returns how many keys were removed.
+    pub fn reconcile(&mut self, work: &Work, now: Instant) -> usize {
         self.mark_unwanted(|key| !key.is_srv());
         for (key, turn) in &work.addresses {
             self.want(Key::Lookup(key.clone()), *turn, now, false);
@@ -106,7 +117,7 @@ impl Schedule {
         for key in &work.endpoints {
             self.want(Key::Endpoint(key.clone()), Turn::ALWAYS, now, false);
         }
-        self.remove_unwanted();
+        self.remove_unwanted()
     }
 
     /// The next key whose time has come and when it should have been; it is in flight from now on.
@@ -145,6 +156,11 @@ impl Schedule {
         let Some(id) = self.index.get(key).copied() else { return false };
         let entry = &mut self.entries[id];
         entry.in_flight = false;
+        if entry.standing == Standing::Gone {
+            self.index.remove(key);
+            self.release(id);
+            return false;
+        }
         if !entry.was_observed {
             entry.was_observed = true;
             self.unmet -= usize::from(entry.is_needed());
@@ -162,9 +178,19 @@ impl Schedule {
         true
     }
 
+    /// A key that was given out was dropped before anybody asked.
+    pub fn dropped(&mut self, key: &Key) {
+        let Some(id) = self.index.get(key).copied() else { return };
+        self.entries[id].in_flight = false;
+        if self.entries[id].standing == Standing::Gone {
+            self.index.remove(key);
+            self.release(id);
+        }
+    }
+
     /// Whether the key is scheduled.
     pub fn contains(&self, key: &Key) -> bool {
-        self.index.contains_key(key)
+        self.index.get(key).is_some_and(|id| self.entries[*id].standing == Standing::Wanted)
     }
 
     /// How far the first pass is.
@@ -174,7 +200,13 @@ impl Schedule {
 
     fn want(&mut self, key: Key, turn: Turn, now: Instant, was_observed: bool) {
         if let Some(id) = self.index.get(&key).copied() {
-            self.entries[id].wanted = true;
+            let entry = &mut self.entries[id];
+            if std::mem::replace(&mut entry.standing, Standing::Wanted) == Standing::Gone {
+                // It comes back while what was asked before is still under way: that is joined.
+                entry.was_observed = was_observed;
+                self.unmet += usize::from(entry.is_needed() && !entry.was_observed);
+                self.set_next_slot(id, now);
+            }
             self.set_turn(id, turn, now);
             return;
         }
@@ -185,7 +217,7 @@ impl Schedule {
             slot: now,
             in_flight: false,
             was_observed,
-            wanted: true,
+            standing: Standing::Wanted,
         };
         let id = self.insert(entry);
         self.index.insert(key, id);
@@ -232,29 +264,55 @@ impl Schedule {
     }
 
     fn mark_unwanted(&mut self, which: impl Fn(&Key) -> bool) {
-        self.entries
-            .iter_mut()
+        let wanted = self.entries.iter_mut().filter(|entry| entry.standing == Standing::Wanted);
+        wanted
             .filter(|entry| which(&entry.key))
-            .for_each(|entry| entry.wanted = false);
+            .for_each(|entry| entry.standing = Standing::Unnamed);
     }
 
-    fn remove_unwanted(&mut self) {
+    /// What is in flight stays until it ends, so that it is not asked a second time meanwhile.
+    fn remove_unwanted(&mut self) -> usize {
         let (entries, free, unmet) = (&mut self.entries, &mut self.free, &mut self.unmet);
+        let mut removed = 0;
         self.index.retain(|_, id| {
             let entry = &mut entries[*id];
-            if !entry.wanted {
-                *unmet -= usize::from(entry.is_needed() && !entry.was_observed);
-                entry.version = entry.version.wrapping_add(1);
+            if entry.standing != Standing::Unnamed {
+                return true;
+            }
+            removed += 1;
+            *unmet -= usize::from(entry.is_needed() && !entry.was_observed);
+            entry.version = entry.version.wrapping_add(1);
+            entry.standing = Standing::Gone;
+            if !entry.in_flight {
                 free.push(*id);
             }
-            entry.wanted
+            entry.in_flight
         });
+        removed
+    }
+
+    /// Who is no longer asked at all has dropped what was under way: nothing will end there.
+    fn drop_flights(&mut self, keys: &[LookupKey]) {
+        let upstreams: HashSet<&Upstream> = keys.iter().map(|key| &*key.upstream).collect();
+        let is_dropped = |key: &Key| match key {
+            Key::Lookup(lookup) => !upstreams.contains(&*lookup.upstream),
+            Key::Endpoint(_) => false,
+        };
+        let keys: Vec<Key> = self.index.keys().filter(|key| is_dropped(key)).cloned().collect();
+        keys.iter().for_each(|key| self.dropped(key));
+    }
+
+    fn release(&mut self, id: usize) {
+        let entry = &mut self.entries[id];
+        entry.version = entry.version.wrapping_add(1);
+        self.free.push(id);
     }
 
     fn reschedule_all(&mut self, now: Instant) {
         let ids: Vec<usize> = self.index.values().copied().collect();
         for id in ids {
-            if self.entries[id].was_observed {
+            // What is due already stays due.
+            if self.entries[id].slot > now && self.entries[id].standing == Standing::Wanted {
                 self.set_next_slot(id, now);
             }
         }
@@ -428,6 +486,46 @@ mod tests {
         assert_eq!(schedule.next_due(soon), None, "once");
         assert_eq!(schedule.next_slot(), Some(regular));
         assert!(!schedule.hasten(&Key::Lookup(srv(7)), soon), "not scheduled");
+    }
+
+    #[test]
+    fn a_key_that_comes_back_joins_what_is_still_under_way() {
+        let epoch = Instant::now();
+        let mut schedule = planned(2, epoch);
+        let (first, _) = schedule.next_due(epoch).expect("due");
+        let Key::Lookup(lookup) = first.clone() else { unreachable!("it is a lookup") };
+        let other = if lookup == srv(0) { srv(1) } else { srv(0) };
+        schedule.replan(MINUTE, vec![other.clone()], epoch, |_| false);
+        assert!(!schedule.contains(&first));
+        schedule.replan(MINUTE, vec![other, lookup], epoch, |_| false);
+        assert!(schedule.contains(&first));
+        let due: Vec<Key> = drain(&mut schedule, epoch).into_iter().map(|(key, _)| key).collect();
+        assert!(!due.contains(&first), "it is in flight: {due:?}");
+        assert_eq!(schedule.progress().unmet, 1);
+        assert!(schedule.ended(&first));
+        assert_eq!(schedule.progress().unmet, 0);
+    }
+
+    #[test]
+    fn what_a_removed_server_was_asked_never_ends_and_blocks_nothing() {
+        let epoch = Instant::now();
+        let mut schedule = planned(1, epoch);
+        assert!(schedule.next_due(epoch).is_some());
+        schedule.replan(MINUTE, vec![], epoch, |_| false);
+        schedule.replan(MINUTE, vec![srv(0)], epoch, |_| false);
+        assert!(schedule.next_due(epoch).is_some(), "asked anew");
+    }
+
+    #[test]
+    fn a_shorter_interval_holds_for_what_is_in_flight_too() {
+        let epoch = Instant::now();
+        let mut schedule = planned(1, epoch);
+        let (key, _) = schedule.next_due(epoch).expect("due");
+        let second = Duration::from_secs(1);
+        schedule.replan(second, vec![srv(0)], epoch, |_| false);
+        schedule.ended(&key);
+        let next = schedule.next_slot().expect("a slot");
+        assert!(next <= epoch + 2 * second, "{:?}", next - epoch);
     }
 
     #[test]

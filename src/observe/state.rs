@@ -56,6 +56,13 @@ pub struct Changes {
 }
 
 impl Changes {
+    fn add(&mut self, key: &LookupKey) {
+        match key.kind {
+            RecordKind::Srv => self.owners.insert(key.name.clone()),
+            RecordKind::A | RecordKind::Aaaa => self.targets.insert(key.name.clone()),
+        };
+    }
+
     /// Whether nothing was observed.
     pub fn is_empty(&self) -> bool {
         self.owners.is_empty() && self.targets.is_empty() && self.endpoints.is_empty()
@@ -101,8 +108,21 @@ impl State {
         lookup: impl Fn(&LookupKey) -> bool,
         endpoint: impl Fn(&EndpointKey) -> bool,
     ) {
-        self.lookups.retain(|key, _| lookup(key));
-        self.probes.retain(|key, _| endpoint(key));
+        let changes = &mut self.changes;
+        self.lookups.retain(|key, _| {
+            let is_wanted = lookup(key);
+            if !is_wanted {
+                changes.add(key);
+            }
+            is_wanted
+        });
+        self.probes.retain(|key, _| {
+            let is_wanted = endpoint(key);
+            if !is_wanted {
+                changes.endpoints.insert(key.clone());
+            }
+            is_wanted
+        });
     }
 
     /// How many keys are known.
@@ -116,10 +136,7 @@ impl State {
     }
 
     fn record_lookup(&mut self, key: LookupKey, latest: Timed<Answer>) {
-        match key.kind {
-            RecordKind::Srv => self.changes.owners.insert(key.name.clone()),
-            RecordKind::A | RecordKind::Aaaa => self.changes.targets.insert(key.name.clone()),
-        };
+        self.changes.add(&key);
         let before = self.lookups.get(&key);
         if before.is_none_or(|before| leads_elsewhere(&before.latest.value, &latest.value)) {
             self.revision += 1;
