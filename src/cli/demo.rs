@@ -26,17 +26,21 @@ pub(super) fn demo(arguments: &Arguments) -> Result<ExitCode, Problem> {
     let mut plan = config::parse(&config, "demo").map_err(|errors| errors.to_string())?.plan;
     plan.kms_port = lab.kms_port();
     let refuse = || Err("the demo has no config file to read again".to_owned());
-    let ended = run::serve(plan, Box::new(refuse), |listening| {
-        let _ = output::write(demo::intro(listening, options.act_after), None);
-        runtime.spawn(async move {
-            let say = |text: &str| drop(output::write(format!("\n{text}"), None));
-            if let Err(error) = demo::script(&lab, say, options.act_after).await {
-                tracing::error!("{error}");
-            }
-            // The lab stays as it is until the daemon ends.
-            std::future::pending::<()>().await;
-        });
-    });
+    let ended = run::serve(
+        || Ok(plan),
+        Box::new(refuse),
+        |listening| {
+            let _ = output::write(demo::intro(listening, options.act_after), None);
+            runtime.spawn(async move {
+                let say = |text: &str| drop(output::write(format!("\n{text}"), None));
+                if let Err(error) = demo::script(&lab, say, options.act_after).await {
+                    tracing::error!("{error}");
+                }
+                // The lab stays as it is until the daemon ends.
+                std::future::pending::<()>().await;
+            });
+        },
+    );
     runtime.shutdown_background();
     ended
 }

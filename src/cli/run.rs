@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tokio::net::TcpListener;
 
 use crate::config::{self, Loaded};
-use crate::daemon::{self, Start};
+use crate::daemon::{self, Signals, Start};
 use crate::model::Plan;
 
 use super::Problem;
@@ -20,15 +20,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
-    let loaded = load(&arguments.config)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    for warning in config::load_report(&loaded.plan).warnings {
-        tracing::warn!("{warning}");
-    }
+    let read = || {
+        let loaded = load(&arguments.config)?;
+        let of_load = config::load_report(&loaded.plan).warnings;
+        loaded.warnings.iter().chain(&of_load).for_each(|warning| tracing::warn!("{warning}"));
+        Ok(loaded.plan)
+    };
     let file = arguments.config.clone();
-    serve(loaded.plan, Box::new(move || load(&file)), |_| ())
+    serve(read, Box::new(move || load(&file)), |_| ())
 }
 
 /// Reads a config; the problem is every error of it.
@@ -36,18 +35,20 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Problem> {
     config::load(file).map_err(|errors| errors.to_string())
 }
 
-/// Listens, and runs the daemon to its end. `listening` is told the address before anything else
-/// happens.
+/// Heeds signals, reads the plan, listens, and runs the daemon to its end. `listening` is told the
+/// address before anything else happens.
 pub(super) fn serve(
-    plan: Plan,
+    read: impl FnOnce() -> Result<Plan, Problem>,
     reload: Box<dyn FnMut() -> Result<Loaded, String> + Send>,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Problem> {
     runtime()?.block_on(async {
+        let signals = Signals::new().map_err(|error| error.to_string())?;
+        let plan = read()?;
         let (listener, address) = listen(plan.web.listen).await?;
         listening(address);
         tracing::info!("watching domains: {}; http://{address}/", plan.domains.len());
-        let ended = daemon::run(Start { plan, listener, reload }).await;
+        let ended = daemon::run(Start { signals, plan, listener, reload }).await;
         ended.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())
     })
 }

@@ -8,4 +8,4 @@ pub mod probes;
 mod run;
 
 pub use once::Once;
-pub use run::{DaemonError, Start, run};
+pub use run::{DaemonError, Signals, Start, run};

@@ -26,6 +26,8 @@ use super::probes::Probes;
 
 /// What a daemon starts with.
 pub struct Start {
+    /// Heeded since before the config was read.
+    pub signals: Signals,
     /// What to watch.
     pub plan: Plan,
     /// Where to serve; its address stays for the life of the process.
@@ -57,7 +59,7 @@ const SHUTDOWN: Duration = Duration::from_secs(4);
 /// # Errors
 /// [`DaemonError`]: the operating system's refusals. Whatever servers and hosts do is no error.
 pub async fn run(start: Start) -> Result<(), DaemonError> {
-    let mut signals = Signals::new().map_err(DaemonError::Signals)?;
+    let mut signals = start.signals;
     let (stop, stopped) = oneshot::channel::<()>();
     let (mut daemon, site) = Daemon::new(start.plan, start.reload);
     let server = web::serve(start.listener, site, async {
@@ -218,18 +220,26 @@ impl Daemon {
     }
 }
 
-struct Signals {
+/// The signals that a daemon heeds. Make them first of all: what comes before is the system's to handle,
+/// and ends the process.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// Heeds them from now on. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`DaemonError::Signals`].
+    pub fn new() -> Result<Self, DaemonError> {
+        let listen = |kind| signal(kind).map_err(DaemonError::Signals);
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 }
