@@ -47,8 +47,15 @@ impl Causes {
             let Some((_, failures)) = failures else { continue };
             let known = failures.iter().filter(|id| !self.accepted.contains(id));
             let known: Vec<usize> = known.filter_map(|id| self.index.get(id).copied()).collect();
-            if known.len() == failures.len() && !known.is_empty() {
-                self.suppress(at, known[0]);
+            // One of those that hit the domain: another server of the resolver may be overdue there.
+            let hits = |greater: &&usize| {
+                let domains = &self.findings[**greater].domains;
+                self.findings[at].domains.iter().all(|domain| domains.contains(domain))
+            };
+            if let Some(greater) = known.iter().find(hits).copied()
+                && known.len() == failures.len()
+            {
+                self.suppress(at, greater);
             }
         }
     }

@@ -54,7 +54,7 @@ struct Backlog {
 /// At most so many keys are handed over at once.
 const BATCH: usize = 256;
 /// Working out the work takes at most one part in so many of the time.
-const WORK_PART: u32 = 50;
+const WORK_PART: u32 = 100;
 
 /// Nobody minds when an observation is so much later than its slot.
 const LONGEST_MOMENT: Duration = Duration::from_millis(50);

@@ -9,7 +9,9 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Answer, EndpointKey, LookupKey, Name, Observation, Probe, RecordKind};
+use crate::model::{
+    Answer, EndpointKey, LookupKey, Name, Observation, Probe, Reachability, RecordKind,
+};
 
 /// Per key the latest outcome and the last usable answer, both timed.
 #[derive(Debug, Default)]
@@ -150,8 +152,10 @@ impl State {
 
     fn record_probe(&mut self, key: EndpointKey, probe: Timed<Probe>) {
         self.changes.endpoints.insert(key.clone());
+        // Only where the published port fails is there more to look at.
         let before = self.probes.get(&key).map(|before| before.value.outcome.reachability());
-        if before != Some(probe.value.outcome.reachability()) {
+        let after = probe.value.outcome.reachability();
+        if before.unwrap_or(Reachability::Up) != after {
             self.revision += 1;
         }
         self.probes.insert(key, probe);
