@@ -26,6 +26,8 @@ pub struct Link {
     pub id: LineId,
     /// When the last message came that somebody waited for.
     pub heard: Option<Instant>,
+    /// Whether it is made. Before that it takes no queries: they would leave all at once.
+    pub is_open: bool,
     ids: HashMap<u16, Slot>,
     queries: mpsc::Sender<Vec<u8>>,
     events: mpsc::Receiver<Event>,
@@ -35,6 +37,8 @@ pub struct Link {
 /// What a connection had for us.
 #[derive(Debug)]
 pub enum Event {
+    /// The connection is made.
+    Open,
     /// A whole message, at least a header long.
     Message(Vec<u8>),
     /// The end, what an unanswered question makes of it, and why.
@@ -54,7 +58,8 @@ impl Link {
         let (queries, to_write) = mpsc::channel(QUEUE);
         let (report, events) = mpsc::channel(EVENTS);
         let task = tokio::spawn(serve(upstream, patience, to_write, report)).abort_handle();
-        Self { id: LineId::next(), heard: None, ids: HashMap::new(), queries, events, task }
+        let (id, ids) = (LineId::next(), HashMap::new());
+        Self { id, heard: None, is_open: false, ids, queries, events, task }
     }
 
     /// Queues what `write` makes, under a free random id; `None` where the peer does not read, or
@@ -119,7 +124,10 @@ async fn serve(
     let (outcome, why) = match timeout(patience, socket::tcp(&upstream)).await {
         Err(_) => (LookupOutcome::Timeout, "TCP did not connect in time".to_owned()),
         Ok(Err(error)) => (LookupOutcome::Unreachable, format!("TCP: {error}")),
-        Ok(Ok(stream)) => converse(stream, IDLE.max(patience), queries, &report).await,
+        Ok(Ok(stream)) => {
+            report.send(Event::Open).await.ok();
+            converse(stream, IDLE.max(patience), queries, &report).await
+        }
     };
     report.send(Event::Closed(outcome, why.into())).await.ok();
 }

@@ -261,18 +261,48 @@ async fn the_rate_holds_at_the_peer_at_start_with_retries_and_across_reloads() {
     for _ in 0..150 {
         lab.next().await;
     }
-    let seen: Vec<Instant> = seen.lock().expect("unpoisoned").iter().map(|(at, ..)| *at).collect();
-    let busiest = (0..seen.len())
-        .map(|index| {
-            seen[index..]
-                .iter()
-                .take_while(|at| **at - seen[index] < Duration::from_secs(1))
-                .count()
-        })
-        .max();
-    let busiest = busiest.expect("queries came");
+    let busiest = busiest_second(&seen);
     assert!(busiest <= RATE as usize, "{busiest} in one second");
     assert!(busiest >= 80, "{busiest} in the busiest second leave the rate unused");
+}
+
+/// The most queries that came within a second.
+fn busiest_second(seen: &Seen) -> usize {
+    let seen: Vec<Instant> = seen.lock().expect("unpoisoned").iter().map(|(at, ..)| *at).collect();
+    let second_from = |index: usize| {
+        seen[index..].iter().take_while(|at| **at - seen[index] < Duration::from_secs(1)).count()
+    };
+    (0..seen.len()).map(second_from).max().expect("queries came")
+}
+
+#[tokio::test]
+async fn the_rate_holds_over_a_tcp_connection_that_takes_long_to_make() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    socket.listen(0).expect("it listens");
+    socket.set_nonblocking(true).expect("it waits for nothing");
+    let listener = tokio::net::TcpListener::from_std(socket.into()).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    // One connection is all that the backlog holds: the kernel drops what comes after, for a second.
+    let filler = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let upstream = upstream(Transport::Tcp, address);
+    let settings = DnsSettings { timeout: Duration::from_secs(5), attempts: 3, rate: 10 };
+    let mut lab = Lab::new(settings, std::slice::from_ref(&upstream));
+    let keys = (0..25).map(|n| key(&upstream, &format!("k{n}.test"), RecordKind::A));
+    lab.engine.submit(&upstream, keys.collect());
+    let started = Instant::now();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(filler);
+    drop(listener.accept().await.expect("the filler"));
+    let seen = serve_tcp(listener, |query| Some(vec![framed(&Message::to(query).soa().bytes())])).1;
+    for _ in 0..25 {
+        assert_eq!(lab.next().await.1.outcome, LookupOutcome::Nodata);
+    }
+    assert!(started.elapsed() > Duration::from_secs(1), "the first SYN was lost");
+    let busiest = busiest_second(&seen);
+    assert!((8..=10).contains(&busiest), "{busiest} in one second");
+    assert_eq!(seen.lock().expect("unpoisoned").len(), 25);
 }
 
 #[tokio::test]
