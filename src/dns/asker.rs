@@ -360,10 +360,11 @@ impl Asker {
         if now >= deadline {
             return self.give_up(slot, now);
         }
-        if flight.is_in_window && !flight.transmissions.is_empty() {
+        let last = flight.transmissions.last().map(|last| last.sent);
+        if let Some(sent) = last.filter(|_| flight.is_in_window) {
             flight.is_in_window = false;
             self.under_way -= 1;
-            self.window.lost(now);
+            self.window.lost(sent, now);
         }
         let may_resend = flight.sends < flight.limit && !flight.is_queued;
         if may_resend && now >= flight.resend_at {

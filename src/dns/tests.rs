@@ -234,6 +234,29 @@ async fn one_silent_name_delays_no_other() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_nothing_is_asked_as_fast_as_the_rate_allows() {
+    const RATE: u32 = 2_000;
+    const LOOKUPS: usize = 2_000;
+    let (address, seen) = udp_peer(|_| Vec::new()).await;
+    let upstream = upstream(Transport::Udp, address);
+    let settings = DnsSettings { timeout: Duration::from_millis(500), attempts: 2, rate: RATE };
+    let mut lab = Lab::new(settings, std::slice::from_ref(&upstream));
+    let keys = (0..LOOKUPS).map(|n| key(&upstream, &format!("k{n}.test"), RecordKind::A));
+    let mut keys = lab.engine.submit(&upstream, keys.collect());
+    let started = Instant::now();
+    for _ in 0..LOOKUPS {
+        keys = lab.engine.submit(&upstream, keys);
+        assert_eq!(lab.next().await.1.outcome, LookupOutcome::Timeout);
+    }
+    let took = started.elapsed();
+    // 2 s for the queries at the rate, 1 s for the last lookup, and what it takes to see the silence.
+    assert!(took < Duration::from_millis(4_500), "{took:?}");
+    assert!(busiest_second(&seen) <= RATE as usize);
+    let queries = seen.lock().expect("unpoisoned").len();
+    assert!(queries > LOOKUPS * 19 / 10, "{queries} queries: every attempt is made");
+}
+
+#[tokio::test]
 async fn the_rate_holds_at_the_peer_at_start_with_retries_and_across_reloads() {
     const RATE: u32 = 100;
     let mut count = 0;
