@@ -354,11 +354,15 @@ impl Asker {
     /// A flight was silent for long: it frees its place in the window, and is sent again or given
     /// up when it is time.
     fn on_timer(&mut self, slot: Slot, now: Instant) {
+        let timeout = self.timeout();
         let Some(flight) = self.flights.get_mut(slot) else { return };
         // Never sent yet: the connection could not be made.
         let Some(deadline) = flight.deadline else { return self.queue(slot) };
         if now >= deadline {
-            return self.give_up(slot, now);
+            let stale = flight.transmissions.iter().rev().find(|each| each.tcp).copied();
+            self.give_up(slot, now);
+            // One that went out late had too little time to tell anything.
+            return self.drop_dead_link(stale.filter(|query| now >= query.sent + timeout / 2));
         }
         let last = flight.transmissions.last().map(|last| last.sent);
         if let Some(sent) = last.filter(|_| flight.is_in_window) {
@@ -383,6 +387,12 @@ impl Asker {
     fn drop_dead_link(&mut self, unanswered: Option<Transmission>) {
         let (Some(query), Some(link)) = (unanswered, &self.link) else { return };
         if link.id == query.line && link.heard.is_none_or(|heard| heard < query.sent) {
+            // Those sent later have time left for the next connection, whatever their attempts.
+            for slot in link.slots() {
+                if let Some(flight) = self.flights.get_mut(slot) {
+                    flight.limit = flight.limit.max(flight.sends + 1);
+                }
+            }
             self.on_link_closed(&(LookupOutcome::Timeout, "TCP gave no answer".into()));
         }
     }

@@ -1,6 +1,7 @@
 //! One TCP connection to a server, with many queries in flight on it (RFC 7766).
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub enum Event {
     Closed(LookupOutcome, Arc<str>),
 }
 
-/// Without traffic for this long, a connection is closed (RFC 7766 section 6.2.3).
+/// Without a whole message for this long, a connection is closed (RFC 7766 section 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
 /// Queries that wait to be written; more means that the peer does not read.
 const QUEUE: usize = 1024;
@@ -165,6 +166,7 @@ async fn read(
     report: &mpsc::Sender<Event>,
 ) -> (LookupOutcome, String) {
     let mut received = Vec::with_capacity(4096);
+    let mut quiet = pin!(sleep(idle));
     loop {
         let end = tokio::select! {
             read = reader.read_buf(&mut received) => match read {
@@ -172,7 +174,7 @@ async fn read(
                 Ok(_) => None,
                 Err(error) => Some(format!("{CLOSED}: {error}")),
             },
-            () = sleep(idle) => Some(CLOSED.to_owned()),
+            () = quiet.as_mut() => Some(CLOSED.to_owned()),
         };
         if let Some(why) = end {
             return ended(&received, why);
@@ -184,6 +186,7 @@ async fn read(
             if report.send(Event::Message(message)).await.is_err() {
                 return (LookupOutcome::Timeout, CLOSED.into());
             }
+            quiet.as_mut().reset(Instant::now() + idle);
         }
     }
 }
@@ -216,5 +219,23 @@ mod tests {
         assert_eq!(first_frame(&mut received), None);
         assert_eq!(received, [0, 3, b'c']);
         assert_eq!(ended(&received, String::new()).0, LookupOutcome::Malformed);
+    }
+
+    #[tokio::test]
+    async fn drips_that_make_no_message_do_not_keep_a_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let stream = TcpStream::connect(address).await.expect("connected");
+        tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.expect("a connection");
+            while peer.write_u8(0x7f).await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let (_queries, to_write) = mpsc::channel(1);
+        let (report, _events) = mpsc::channel(1);
+        let conversation = converse(stream, Duration::from_millis(200), to_write, &report);
+        let end = timeout(Duration::from_secs(2), conversation).await;
+        assert_eq!(end.expect("it ends").0, LookupOutcome::Malformed);
     }
 }

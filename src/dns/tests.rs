@@ -495,6 +495,31 @@ async fn a_server_that_closes_tcp_after_each_answer_answers_all() {
 }
 
 #[tokio::test]
+async fn a_connection_that_only_drips_is_replaced_even_with_one_attempt() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = upstream(Transport::Tcp, listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.expect("a connection");
+        tokio::spawn(async move {
+            while first.write_u8(0x7f).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        serve_tcp(listener, |query| Some(vec![framed(&Message::to(query).soa().bytes())]));
+    });
+    let mut lab = Lab::new(DnsSettings { attempts: 1, ..QUICK }, std::slice::from_ref(&upstream));
+    lab.engine.submit(&upstream, vec![key(&upstream, "first.test", RecordKind::A)]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    lab.engine.submit(&upstream, vec![key(&upstream, "second.test", RecordKind::A)]);
+    assert_eq!(lab.next().await.1.outcome, LookupOutcome::Timeout);
+    let (second, answer) = lab.next().await;
+    assert_eq!(second.name.as_str(), "second.test");
+    assert_eq!(answer.outcome, LookupOutcome::Nodata, "it moved to the next connection");
+    let third = lab.lookup(&upstream, "third.test", RecordKind::A).await;
+    assert_eq!(third.outcome, LookupOutcome::Nodata);
+}
+
+#[tokio::test]
 async fn tcp_that_brings_no_dns_has_an_outcome() {
     let cases: [(&[u8], LookupOutcome); 3] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", LookupOutcome::Malformed),
