@@ -53,6 +53,8 @@ pub struct Asker {
     pub(super) flights: Flights,
     /// What waits to be sent again, before anything new.
     ready: VecDeque<Slot>,
+    /// What waits for the TCP connection to be made; neither sent nor counted by the limiter yet.
+    pub(super) parked: Vec<Slot>,
     pub(super) udp: Udp,
     pub(super) link: Option<Link>,
     pub(super) trips: RoundTrips,
@@ -99,6 +101,7 @@ impl Asker {
             outbox: Vec::new(),
             flights: Flights::default(),
             ready: VecDeque::new(),
+            parked: Vec::new(),
             udp: Udp::new(orders.upstream.clone()),
             link: None,
             trips: RoundTrips::default(),
@@ -174,6 +177,10 @@ impl Asker {
             if !self.has_more() {
                 return Pumped::Dry;
             }
+            if self.needs_connection() {
+                self.park(now);
+                continue;
+            }
             if let Err(again) = self.orders.limiter.take(rate, now) {
                 return Pumped::Paused(again);
             }
@@ -206,6 +213,47 @@ impl Asker {
             && self.outbox.len() < MOST_FLIGHTS
     }
 
+    /// Whether what is sent next goes over a TCP connection that is not made yet.
+    fn needs_connection(&mut self) -> bool {
+        if self.link.as_ref().is_some_and(|link| link.is_open) {
+            return false;
+        }
+        let next = self.ready.front().copied();
+        let next = next.and_then(|slot| self.flights.get_mut(slot));
+        next.is_some_and(|flight| flight.form.tcp) || self.is_tcp_server()
+    }
+
+    fn is_tcp_server(&self) -> bool {
+        self.orders.upstream.server.transport == Transport::Tcp
+    }
+
+    /// Lets the next flight wait for the connection. What waits for one beside UDP leaves the window,
+    /// which is for those that UDP can still answer.
+    fn park(&mut self, now: Instant) {
+        let (timeout, is_beside_udp) = (self.timeout(), !self.is_tcp_server());
+        let Some(slot) = self.next_slot(now) else { return };
+        let Some(flight) = self.flights.get_mut(slot) else { return };
+        // So that nothing puts it in line a second time.
+        flight.is_queued = true;
+        if is_beside_udp && flight.is_in_window {
+            flight.is_in_window = false;
+            self.under_way -= 1;
+        }
+        self.parked.push(slot);
+        let upstream = &self.orders.upstream;
+        self.link.get_or_insert_with(|| Link::open(upstream.clone(), timeout));
+    }
+
+    /// The connection is made: what waited for it goes first, each as the rate allows.
+    fn unpark(&mut self) {
+        for slot in std::mem::take(&mut self.parked).into_iter().rev() {
+            if let Some(flight) = self.flights.get_mut(slot) {
+                Self::reenter(flight, &mut self.under_way);
+                self.ready.push_front(slot);
+            }
+        }
+    }
+
     fn next_slot(&mut self, now: Instant) -> Option<Slot> {
         if let Some(slot) = self.ready.pop_front() {
             return Some(slot);
@@ -230,9 +278,11 @@ impl Asker {
         let (timeout, attempts) = (self.timeout(), self.attempts());
         let Some(flight) = self.flights.get_mut(slot) else { return Sending::Done };
         let tcp = flight.form.tcp || self.orders.upstream.server.transport == Transport::Tcp;
+        // Connections that could not be made have taken their share of the time.
+        let share = attempts.saturating_sub(flight.sends).max(1);
         let edns = self.edns.is_wanted(flight, attempts, tcp, now);
         flight.is_queued = false;
-        let deadline = *flight.deadline.get_or_insert(now + patience(timeout, attempts));
+        let deadline = *flight.deadline.get_or_insert(now + patience(timeout, share));
         let sent = if tcp { self.send_tcp(slot, edns) } else { self.send_udp(slot, edns, now) };
         let (line, id) = match sent {
             Ok(sent) => sent,
@@ -290,29 +340,35 @@ impl Asker {
     }
 
     fn send_tcp(&mut self, slot: Slot, edns: bool) -> Result<(LineId, u16), SendError> {
-        let timeout = self.timeout();
         let Some(flight) = self.flights.get_mut(slot) else { return Err(SendError::Full) };
-        let upstream = &self.orders.upstream;
-        let link = self.link.get_or_insert_with(|| Link::open(upstream.clone(), timeout));
         let cookie = edns.then(|| self.edns.cookies.to_send());
-        let id = link.send(slot, |id, into| flight.question.write(id, cookie, into));
-        let stuck =
-            || PathError::Connect(upstream.server.address, std::io::ErrorKind::TimedOut.into());
-        id.map(|id| (link.id, id)).ok_or_else(|| SendError::Failed(stuck(), None))
+        let sent = self.link.as_mut().and_then(|link| {
+            let id = link.send(slot, |id, into| flight.question.write(id, cookie, into))?;
+            Some((link.id, id))
+        });
+        let address = self.orders.upstream.server.address;
+        let stuck = || PathError::Connect(address, std::io::ErrorKind::TimedOut.into());
+        sent.ok_or_else(|| SendError::Failed(stuck(), None))
     }
 
     /// A flight was silent for long: it frees its place in the window, and is sent again or given
     /// up when it is time.
     fn on_timer(&mut self, slot: Slot, now: Instant) {
+        let timeout = self.timeout();
         let Some(flight) = self.flights.get_mut(slot) else { return };
-        let Some(deadline) = flight.deadline else { return };
+        // Never sent yet: the connection could not be made.
+        let Some(deadline) = flight.deadline else { return self.queue(slot) };
         if now >= deadline {
-            return self.give_up(slot, now);
+            let stale = flight.transmissions.iter().rev().find(|each| each.tcp).copied();
+            self.give_up(slot, now);
+            // One that went out late had too little time to tell anything.
+            return self.drop_dead_link(stale.filter(|query| now >= query.sent + timeout / 2));
         }
-        if flight.is_in_window && !flight.transmissions.is_empty() {
+        let last = flight.transmissions.last().map(|last| last.sent);
+        if let Some(sent) = last.filter(|_| flight.is_in_window) {
             flight.is_in_window = false;
             self.under_way -= 1;
-            self.window.lost(now);
+            self.window.lost(sent, now);
         }
         let may_resend = flight.sends < flight.limit && !flight.is_queued;
         if may_resend && now >= flight.resend_at {
@@ -331,6 +387,12 @@ impl Asker {
     fn drop_dead_link(&mut self, unanswered: Option<Transmission>) {
         let (Some(query), Some(link)) = (unanswered, &self.link) else { return };
         if link.id == query.line && link.heard.is_none_or(|heard| heard < query.sent) {
+            // Those sent later have time left for the next connection, whatever their attempts.
+            for slot in link.slots() {
+                if let Some(flight) = self.flights.get_mut(slot) {
+                    flight.limit = flight.limit.max(flight.sends + 1);
+                }
+            }
             self.on_link_closed(&(LookupOutcome::Timeout, "TCP gave no answer".into()));
         }
     }
@@ -389,6 +451,12 @@ impl Asker {
     fn on_event(&mut self, event: Event) {
         let now = Instant::now();
         match event {
+            Event::Open => {
+                if let Some(link) = &mut self.link {
+                    link.is_open = true;
+                }
+                self.unpark();
+            }
             Event::Message(message) => {
                 let Some(link) = &mut self.link else { return };
                 link.hears(&message, now);

@@ -160,6 +160,20 @@ impl Asker {
         }
         let pause = if was_good { Duration::ZERO } else { PAUSE };
         self.on_line_failure(link.id, slots, trouble, pause);
+        self.on_no_connection(trouble);
+    }
+
+    /// What waited for the connection has to try another, at the cost of an attempt.
+    fn on_no_connection(&mut self, trouble: &Trouble) {
+        let now = Instant::now();
+        for slot in std::mem::take(&mut self.parked) {
+            let Some(flight) = self.flights.get_mut(slot) else { continue };
+            flight.is_queued = false;
+            flight.sends += 1;
+            flight.trouble = Some(trouble.clone());
+            self.server_stats.ended(trouble.0, 1);
+            self.retry_soon(slot, now, PAUSE);
+        }
     }
 
     /// Everything sent on a socket or connection failed.

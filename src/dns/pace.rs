@@ -51,11 +51,17 @@ pub struct Window {
     answered: usize,
     lost: usize,
     was_full: bool,
+    /// A whole epoch brought no answer, and none came since.
+    is_silent: bool,
+    /// When the last silence ended: what was lost in it says nothing about the window.
+    heard_again: Option<Instant>,
 }
 
 const SMALLEST: usize = 16;
 const START: usize = 64;
 const LARGEST: usize = 1024;
+/// Silence is no congestion: a server that answers nothing is asked as fast as the rate allows.
+const SILENT: usize = 4096;
 /// Questions are judged in groups of this many; also the samples kept.
 const EPOCH: usize = 64;
 /// So many questions may wait in the buffers of server and kernel, beyond those on their way and the
@@ -75,6 +81,8 @@ impl Default for Window {
             answered: 0,
             lost: 0,
             was_full: false,
+            is_silent: false,
+            heard_again: None,
         }
     }
 }
@@ -83,12 +91,19 @@ impl Window {
     /// Whether another question may go out while `under_way` are out; a window that says no counts
     /// as full.
     pub fn has_room(&mut self, under_way: usize) -> bool {
+        if self.is_silent {
+            return under_way < SILENT;
+        }
         self.was_full |= under_way >= self.size;
         under_way < self.size
     }
 
     /// A question was answered.
     pub fn answered(&mut self, rtt: Duration, now: Instant) {
+        if std::mem::take(&mut self.is_silent) {
+            self.heard_again = Some(now);
+            self.begin();
+        }
         self.answered += 1;
         if self.samples.len() < EPOCH {
             self.samples.push(rtt);
@@ -96,8 +111,11 @@ impl Window {
         self.judge(now);
     }
 
-    /// A question stayed silent for longer than its retransmission timeout.
-    pub fn lost(&mut self, now: Instant) {
+    /// A question that was sent at `sent` stayed silent for longer than its retransmission timeout.
+    pub fn lost(&mut self, sent: Instant, now: Instant) {
+        if self.heard_again.is_some_and(|heard| sent < heard) {
+            return;
+        }
         self.lost += 1;
         self.judge(now);
     }
@@ -106,12 +124,18 @@ impl Window {
         if self.answered + self.lost < EPOCH.max(self.size) {
             return;
         }
-        let lossy = self.lost * 100 > (self.answered + self.lost) * 6;
+        self.is_silent = self.answered == 0;
+        let lossy = !self.is_silent && self.lost * 100 > (self.answered + self.lost) * 6;
         if lossy {
             self.size = (self.size / 2).max(SMALLEST);
         } else if let Some(median) = median(&mut self.samples) {
             self.follow(median, now);
         }
+        self.begin();
+    }
+
+    /// Another epoch.
+    fn begin(&mut self) {
         self.samples.clear();
         (self.answered, self.lost, self.was_full) = (0, 0, false);
     }
@@ -206,14 +230,33 @@ mod tests {
     #[test]
     fn the_window_halves_on_more_than_six_percent_of_loss() {
         let (mut window, now) = (Window::default(), Instant::now());
-        (0..3).for_each(|_| window.lost(now));
+        (0..3).for_each(|_| window.lost(now, now));
         answer(&mut window, 61, ms(1), now);
         assert_eq!(window.size, 96, "3 of 64 is no loss to speak of");
-        (0..6).for_each(|_| window.lost(now));
+        (0..6).for_each(|_| window.lost(now, now));
         answer(&mut window, 90, ms(1), now);
         assert_eq!(window.size, 48);
-        (0..64 * 20).for_each(|_| window.lost(now));
+        for _ in 0..20 {
+            window.answered(ms(1), now);
+            (0..63).for_each(|_| window.lost(now, now));
+        }
         assert_eq!(window.size, SMALLEST);
+    }
+
+    #[test]
+    fn silence_is_no_loss_and_ends_with_the_first_answer() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        (0..EPOCH).for_each(|_| window.lost(now, now));
+        assert_eq!(window.size, START);
+        assert!(window.has_room(SILENT - 1) && !window.has_room(SILENT));
+        (0..EPOCH * 20).for_each(|_| window.lost(now, now));
+        let heard = now + ms(500);
+        window.answered(ms(1), heard);
+        assert!(window.has_room(START - 1) && !window.has_room(START));
+        (0..EPOCH * 20).for_each(|_| window.lost(now, heard + ms(1)));
+        assert_eq!(window.size, START, "they were lost in the silence");
+        (0..EPOCH).for_each(|_| window.lost(heard, heard + ms(1)));
+        assert_eq!(window.size, START / 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One TCP connection to a server, with many queries in flight on it (RFC 7766).
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Link {
     pub id: LineId,
     /// When the last message came that somebody waited for.
     pub heard: Option<Instant>,
+    /// Whether it is made. Before that it takes no queries: they would leave all at once.
+    pub is_open: bool,
     ids: HashMap<u16, Slot>,
     queries: mpsc::Sender<Vec<u8>>,
     events: mpsc::Receiver<Event>,
@@ -35,13 +38,15 @@ pub struct Link {
 /// What a connection had for us.
 #[derive(Debug)]
 pub enum Event {
+    /// The connection is made.
+    Open,
     /// A whole message, at least a header long.
     Message(Vec<u8>),
     /// The end, what an unanswered question makes of it, and why.
     Closed(LookupOutcome, Arc<str>),
 }
 
-/// Without traffic for this long, a connection is closed (RFC 7766 section 6.2.3).
+/// Without a whole message for this long, a connection is closed (RFC 7766 section 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
 /// Queries that wait to be written; more means that the peer does not read.
 const QUEUE: usize = 1024;
@@ -54,7 +59,8 @@ impl Link {
         let (queries, to_write) = mpsc::channel(QUEUE);
         let (report, events) = mpsc::channel(EVENTS);
         let task = tokio::spawn(serve(upstream, patience, to_write, report)).abort_handle();
-        Self { id: LineId::next(), heard: None, ids: HashMap::new(), queries, events, task }
+        let (id, ids) = (LineId::next(), HashMap::new());
+        Self { id, heard: None, is_open: false, ids, queries, events, task }
     }
 
     /// Queues what `write` makes, under a free random id; `None` where the peer does not read, or
@@ -119,7 +125,10 @@ async fn serve(
     let (outcome, why) = match timeout(patience, socket::tcp(&upstream)).await {
         Err(_) => (LookupOutcome::Timeout, "TCP did not connect in time".to_owned()),
         Ok(Err(error)) => (LookupOutcome::Unreachable, format!("TCP: {error}")),
-        Ok(Ok(stream)) => converse(stream, IDLE.max(patience), queries, &report).await,
+        Ok(Ok(stream)) => {
+            report.send(Event::Open).await.ok();
+            converse(stream, IDLE.max(patience), queries, &report).await
+        }
     };
     report.send(Event::Closed(outcome, why.into())).await.ok();
 }
@@ -157,6 +166,7 @@ async fn read(
     report: &mpsc::Sender<Event>,
 ) -> (LookupOutcome, String) {
     let mut received = Vec::with_capacity(4096);
+    let mut quiet = pin!(sleep(idle));
     loop {
         let end = tokio::select! {
             read = reader.read_buf(&mut received) => match read {
@@ -164,7 +174,7 @@ async fn read(
                 Ok(_) => None,
                 Err(error) => Some(format!("{CLOSED}: {error}")),
             },
-            () = sleep(idle) => Some(CLOSED.to_owned()),
+            () = quiet.as_mut() => Some(CLOSED.to_owned()),
         };
         if let Some(why) = end {
             return ended(&received, why);
@@ -176,6 +186,7 @@ async fn read(
             if report.send(Event::Message(message)).await.is_err() {
                 return (LookupOutcome::Timeout, CLOSED.into());
             }
+            quiet.as_mut().reset(Instant::now() + idle);
         }
     }
 }
@@ -208,5 +219,23 @@ mod tests {
         assert_eq!(first_frame(&mut received), None);
         assert_eq!(received, [0, 3, b'c']);
         assert_eq!(ended(&received, String::new()).0, LookupOutcome::Malformed);
+    }
+
+    #[tokio::test]
+    async fn drips_that_make_no_message_do_not_keep_a_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let stream = TcpStream::connect(address).await.expect("connected");
+        tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.expect("a connection");
+            while peer.write_u8(0x7f).await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let (_queries, to_write) = mpsc::channel(1);
+        let (report, _events) = mpsc::channel(1);
+        let conversation = converse(stream, Duration::from_millis(200), to_write, &report);
+        let end = timeout(Duration::from_secs(2), conversation).await;
+        assert_eq!(end.expect("it ends").0, LookupOutcome::Malformed);
     }
 }

@@ -217,7 +217,8 @@ pub async fn tcp_peer(
     serve_tcp(TcpListener::bind("127.0.0.1:0").await.expect("a port"), answer)
 }
 
-fn serve_tcp(
+/// A TCP peer on a listener.
+pub fn serve_tcp(
     listener: TcpListener,
     mut answer: impl FnMut(&[u8]) -> Option<Vec<Vec<u8>>> + Send + 'static,
 ) -> (SocketAddr, Seen) {

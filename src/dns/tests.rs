@@ -234,6 +234,29 @@ async fn one_silent_name_delays_no_other() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_nothing_is_asked_as_fast_as_the_rate_allows() {
+    const RATE: u32 = 2_000;
+    const LOOKUPS: usize = 2_000;
+    let (address, seen) = udp_peer(|_| Vec::new()).await;
+    let upstream = upstream(Transport::Udp, address);
+    let settings = DnsSettings { timeout: Duration::from_millis(500), attempts: 2, rate: RATE };
+    let mut lab = Lab::new(settings, std::slice::from_ref(&upstream));
+    let keys = (0..LOOKUPS).map(|n| key(&upstream, &format!("k{n}.test"), RecordKind::A));
+    let mut keys = lab.engine.submit(&upstream, keys.collect());
+    let started = Instant::now();
+    for _ in 0..LOOKUPS {
+        keys = lab.engine.submit(&upstream, keys);
+        assert_eq!(lab.next().await.1.outcome, LookupOutcome::Timeout);
+    }
+    let took = started.elapsed();
+    // 2 s for the queries at the rate, 1 s for the last lookup, and what it takes to see the silence.
+    assert!(took < Duration::from_millis(4_500), "{took:?}");
+    assert!(busiest_second(&seen) <= RATE as usize);
+    let queries = seen.lock().expect("unpoisoned").len();
+    assert!(queries > LOOKUPS * 19 / 10, "{queries} queries: every attempt is made");
+}
+
+#[tokio::test]
 async fn the_rate_holds_at_the_peer_at_start_with_retries_and_across_reloads() {
     const RATE: u32 = 100;
     let mut count = 0;
@@ -261,18 +284,48 @@ async fn the_rate_holds_at_the_peer_at_start_with_retries_and_across_reloads() {
     for _ in 0..150 {
         lab.next().await;
     }
-    let seen: Vec<Instant> = seen.lock().expect("unpoisoned").iter().map(|(at, ..)| *at).collect();
-    let busiest = (0..seen.len())
-        .map(|index| {
-            seen[index..]
-                .iter()
-                .take_while(|at| **at - seen[index] < Duration::from_secs(1))
-                .count()
-        })
-        .max();
-    let busiest = busiest.expect("queries came");
+    let busiest = busiest_second(&seen);
     assert!(busiest <= RATE as usize, "{busiest} in one second");
     assert!(busiest >= 80, "{busiest} in the busiest second leave the rate unused");
+}
+
+/// The most queries that came within a second.
+fn busiest_second(seen: &Seen) -> usize {
+    let seen: Vec<Instant> = seen.lock().expect("unpoisoned").iter().map(|(at, ..)| *at).collect();
+    let second_from = |index: usize| {
+        seen[index..].iter().take_while(|at| **at - seen[index] < Duration::from_secs(1)).count()
+    };
+    (0..seen.len()).map(second_from).max().expect("queries came")
+}
+
+#[tokio::test]
+async fn the_rate_holds_over_a_tcp_connection_that_takes_long_to_make() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    socket.listen(0).expect("it listens");
+    socket.set_nonblocking(true).expect("it waits for nothing");
+    let listener = tokio::net::TcpListener::from_std(socket.into()).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    // One connection is all that the backlog holds: the kernel drops what comes after, for a second.
+    let filler = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let upstream = upstream(Transport::Tcp, address);
+    let settings = DnsSettings { timeout: Duration::from_secs(5), attempts: 3, rate: 10 };
+    let mut lab = Lab::new(settings, std::slice::from_ref(&upstream));
+    let keys = (0..25).map(|n| key(&upstream, &format!("k{n}.test"), RecordKind::A));
+    lab.engine.submit(&upstream, keys.collect());
+    let started = Instant::now();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(filler);
+    drop(listener.accept().await.expect("the filler"));
+    let seen = serve_tcp(listener, |query| Some(vec![framed(&Message::to(query).soa().bytes())])).1;
+    for _ in 0..25 {
+        assert_eq!(lab.next().await.1.outcome, LookupOutcome::Nodata);
+    }
+    assert!(started.elapsed() > Duration::from_secs(1), "the first SYN was lost");
+    let busiest = busiest_second(&seen);
+    assert!((8..=10).contains(&busiest), "{busiest} in one second");
+    assert_eq!(seen.lock().expect("unpoisoned").len(), 25);
 }
 
 #[tokio::test]
@@ -439,6 +492,31 @@ async fn a_server_that_closes_tcp_after_each_answer_answers_all() {
     for _ in 0..5 {
         assert_eq!(lab.next().await.1.outcome, LookupOutcome::Nodata);
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_only_drips_is_replaced_even_with_one_attempt() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = upstream(Transport::Tcp, listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.expect("a connection");
+        tokio::spawn(async move {
+            while first.write_u8(0x7f).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        serve_tcp(listener, |query| Some(vec![framed(&Message::to(query).soa().bytes())]));
+    });
+    let mut lab = Lab::new(DnsSettings { attempts: 1, ..QUICK }, std::slice::from_ref(&upstream));
+    lab.engine.submit(&upstream, vec![key(&upstream, "first.test", RecordKind::A)]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    lab.engine.submit(&upstream, vec![key(&upstream, "second.test", RecordKind::A)]);
+    assert_eq!(lab.next().await.1.outcome, LookupOutcome::Timeout);
+    let (second, answer) = lab.next().await;
+    assert_eq!(second.name.as_str(), "second.test");
+    assert_eq!(answer.outcome, LookupOutcome::Nodata, "it moved to the next connection");
+    let third = lab.lookup(&upstream, "third.test", RecordKind::A).await;
+    assert_eq!(third.outcome, LookupOutcome::Nodata);
 }
 
 #[tokio::test]
