@@ -95,7 +95,10 @@ fn is_linear(folder: &Path, server: SocketAddr) -> bool {
     let mut holds = true;
     for (domains, cpu) in each {
         let off = cpu / middle - 1.0;
-        println!("{domains:6} domains: CPU {cpu:.1} us each, {:+.0} % (at most {MOST_OFF})", 100.0 * off);
+        println!(
+            "{domains:6} domains: CPU {cpu:.1} us each, {:+.0} % (at most {MOST_OFF})",
+            100.0 * off
+        );
         holds &= off.abs() <= MOST_OFF;
     }
     holds

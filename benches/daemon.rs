@@ -177,7 +177,11 @@ fn measure_minutes(daemon: &Daemon, minute: Duration, bounds: &mut Bounds) {
     bounds.at_most("  resident, MiB", resident, MOST_RESIDENT);
     let growth = |of: fn(&Reading) -> f64| 100.0 * (of(&last) / of(&first) - 1.0);
     bounds.at_most("  growth of memory, %", growth(|reading| reading.resident), MOST_GROWTH);
-    bounds.at_most("  growth of descriptors, %", growth(|reading| reading.descriptors), MOST_GROWTH);
+    bounds.at_most(
+        "  growth of descriptors, %",
+        growth(|reading| reading.descriptors),
+        MOST_GROWTH,
+    );
     bounds.at_most("  growth of series, %", growth(|reading| reading.series), MOST_GROWTH);
 }
 

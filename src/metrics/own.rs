@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use prometheus::core::{Collector as _, Metric as _};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::{MetricFamily, MetricType};
 
 use super::family::{Family, write_family};
 use super::names;
@@ -47,9 +48,16 @@ fn queries(stats: &Stats, text: &mut Vec<u8>) {
         }
     }
     text.extend(family.finished());
-    let mut family = Family::new(names::DNS_QUERY_DURATION);
-    family.push_metric(stats.query_duration().metric());
-    text.extend(family.finished());
+    write_family(&histogram(stats), text);
+}
+
+fn histogram(stats: &Stats) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(names::DNS_QUERY_DURATION.name.to_owned());
+    family.set_help(names::DNS_QUERY_DURATION.help.to_owned());
+    family.set_field_type(MetricType::HISTOGRAM);
+    family.set_metric(vec![stats.query_duration().metric()]);
+    family
 }
 
 fn probes(stats: &Stats) -> Family {
