@@ -10,86 +10,144 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
 use super::names::Definition;
+use crate::model::Name;
 
-/// The text of a family while it is written. It takes each label set once: of two series with the same
-/// labels the first stays, whatever the snapshot holds, because a scrape with a repeated series is
-/// refused as a whole.
+/// A family while it is written. It takes each label set once: of two series with the same labels the
+/// first stays, whatever the snapshot holds, because a scrape with a repeated series is refused as a
+/// whole.
 ///
 /// The crate's encoder writes the same, but wants every series as structs of owned texts first, which
-/// takes five times the time, and the estate has hundreds of thousands of series.
-pub(super) struct Family {
+/// takes several times as long, and an estate has hundreds of thousands of series.
+pub(super) struct Family<'a, 'b> {
     definition: &'static Definition,
     taken: HashSet<u64, FixedState>,
     hashes: RandomState,
-    text: Vec<u8>,
+    text: &'a mut Text<'b>,
 }
 
-impl Family {
-    pub(super) fn new(definition: &'static Definition) -> Self {
-        Self {
-            definition,
-            taken: HashSet::default(),
-            hashes: RandomState::default(),
-            text: Vec::new(),
-        }
+/// A label's value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Label<'a> {
+    Text(&'a str),
+    Number(u16),
+}
+
+/// Text that leaves in pieces, so that the whole is never held.
+pub(super) struct Text<'a> {
+    piece: Vec<u8>,
+    leave: &'a mut dyn FnMut(&[u8]),
+}
+
+/// Large enough to be worth a call, small enough to stay in the processor's cache.
+const PIECE: usize = 64 << 10;
+
+impl<'a> Text<'a> {
+    /// Nothing yet; [`Text::finish`] makes the last piece leave.
+    pub(super) fn new(leave: &'a mut dyn FnMut(&[u8])) -> Self {
+        Self { piece: Vec::with_capacity(PIECE + PIECE / 16), leave }
+    }
+
+    /// The next family.
+    pub(super) fn family<'b>(&'b mut self, definition: &'static Definition) -> Family<'b, 'a> {
+        Family { definition, taken: HashSet::default(), hashes: RandomState::default(), text: self }
     }
 
     /// A family of one series without labels.
-    pub(super) fn single(definition: &'static Definition, value: f64) -> Self {
-        let mut family = Self::new(definition);
-        family.push([], value);
-        family
+    pub(super) fn single(&mut self, definition: &'static Definition, value: f64) {
+        self.family(definition).push([], value);
     }
 
-    /// Adds a series; the values stand in the order of the definition's labels.
-    pub(super) fn push<const N: usize>(&mut self, values: [&str; N], value: f64) {
-        debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
-        if !self.taken.insert(self.hashes.hash_one(values)) {
-            return;
+    /// A family that the crate made; nothing where it has no series.
+    ///
+    /// # Panics
+    /// Never: the encoder refuses only families without name or series, and memory takes every byte.
+    pub(super) fn made(&mut self, family: &MetricFamily) {
+        if !family.get_metric().is_empty() {
+            let encoded = TextEncoder::new().encode(std::slice::from_ref(family), &mut self.piece);
+            encoded.expect("a family with name and series is written to memory");
         }
-        if self.text.is_empty() {
+    }
+
+    pub(super) fn finish(self) {
+        (self.leave)(&self.piece);
+    }
+}
+
+impl Family<'_, '_> {
+    /// Adds a series; the values stand in the order of the definition's labels.
+    pub(super) fn push<const N: usize>(&mut self, values: [Label; N], value: f64) {
+        debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
+        if self.taken.is_empty() {
             self.push_header();
         }
-        self.text.extend_from_slice(self.definition.name.as_bytes());
-        let mut before = b'{';
-        for (label, value) in self.definition.labels.iter().zip(values) {
-            self.text.push(before);
-            self.text.extend_from_slice(label.as_bytes());
-            self.text.extend_from_slice(b"=\"");
-            push_escaped(value, &mut self.text);
-            self.text.push(b'"');
-            before = b',';
+        let piece = &mut self.text.piece;
+        let start = piece.len();
+        piece.extend_from_slice(self.definition.name.as_bytes());
+        for (position, (label, value)) in self.definition.labels.iter().zip(values).enumerate() {
+            piece.push(if position == 0 { b'{' } else { b',' });
+            piece.extend_from_slice(label.as_bytes());
+            piece.extend_from_slice(b"=\"");
+            match value {
+                Label::Text(text) => push_escaped(text, piece),
+                Label::Number(number) => {
+                    write!(piece, "{number}").expect("memory takes every byte")
+                }
+            }
+            piece.push(b'"');
         }
         if N > 0 {
-            self.text.push(b'}');
+            piece.push(b'}');
         }
-        self.push_value(value);
-    }
-
-    /// The family's text; empty where it has no series.
-    pub(super) fn finished(self) -> Vec<u8> {
-        self.text
+        if !self.taken.insert(self.hashes.hash_one(&piece[start..])) {
+            piece.truncate(start);
+            return;
+        }
+        push_value(value, piece);
+        if piece.len() >= PIECE {
+            (self.text.leave)(piece);
+            piece.clear();
+        }
     }
 
     /// The texts of definitions hold nothing to escape; a test looks.
     fn push_header(&mut self) {
         let Definition { name, help, kind, .. } = self.definition;
         let header = format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
-        self.text.extend_from_slice(header.as_bytes());
+        self.text.piece.extend_from_slice(header.as_bytes());
     }
+}
 
-    fn push_value(&mut self, value: f64) {
-        match value {
-            // Most of them.
-            1.0 => self.text.extend_from_slice(b" 1\n"),
-            _ => writeln!(self.text, " {value}").expect("memory takes every byte"),
-        }
+impl<'a> From<&'a str> for Label<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Name> for Label<'a> {
+    fn from(name: &'a Name) -> Self {
+        Self::Text(name.as_str())
+    }
+}
+
+impl From<u16> for Label<'_> {
+    fn from(number: u16) -> Self {
+        Self::Number(number)
+    }
+}
+
+fn push_value(value: f64, text: &mut Vec<u8>) {
+    match value {
+        // Most of them.
+        1.0 => text.extend_from_slice(b" 1\n"),
+        _ => writeln!(text, " {value}").expect("memory takes every byte"),
     }
 }
 
 /// A label's value: backslash, quote and line feed are escaped.
 fn push_escaped(value: &str, text: &mut Vec<u8>) {
-    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+    // Without an early end, so that many bytes are looked at at once.
+    let is_special = |byte| matches!(byte, b'\\' | b'"' | b'\n');
+    if !value.bytes().fold(false, |found, byte| found | is_special(byte)) {
         text.extend_from_slice(value.as_bytes());
         return;
     }
@@ -100,17 +158,6 @@ fn push_escaped(value: &str, text: &mut Vec<u8>) {
             b'\n' => text.extend_from_slice(br"\n"),
             _ => text.push(byte),
         }
-    }
-}
-
-/// Appends a family's text; nothing where it has no series.
-///
-/// # Panics
-/// Never: the encoder refuses only families without name or series, and memory takes every byte.
-pub(super) fn write_family(family: &MetricFamily, text: &mut Vec<u8>) {
-    if !family.get_metric().is_empty() {
-        let encoded = TextEncoder::new().encode(std::slice::from_ref(family), text);
-        encoded.expect("a family with name and series is written to memory");
     }
 }
 
@@ -128,27 +175,31 @@ mod tests {
         fn the_text_is_the_crates(series in proptest::collection::vec(
             (".{0,8}|[a\"\\\\\n]{0,4}", any::<(u16, u16, u16)>(), proptest::num::f64::NORMAL), 0..20,
         )) {
-            let mut family = Family::new(names::SRV_RECORD_INFO);
             let mut metrics: Vec<Metric> = Vec::new();
             for (target, numbers, value) in &series {
                 let [port, priority, weight] = <[u16; 3]>::from(*numbers).map(|number| number.to_string());
                 let values = ["d.example", target, &port, &priority, &weight];
-                family.push(values, *value);
                 let pairs = names::SRV_RECORD_INFO.labels.iter().zip(values);
                 let metric = metric(pairs, *value);
                 if metrics.iter().all(|known| known.get_label() != metric.get_label()) {
                     metrics.push(metric);
                 }
             }
-            let mut expected = Vec::new();
             let mut proto = MetricFamily::default();
             proto.set_name(names::SRV_RECORD_INFO.name.to_owned());
             proto.set_help(names::SRV_RECORD_INFO.help.to_owned());
             proto.set_field_type(MetricType::GAUGE);
             proto.set_metric(metrics);
-            write_family(&proto, &mut expected);
-            let [text, expected] =
-                [family.finished(), expected].map(|text| String::from_utf8(text).expect("UTF-8"));
+            let expected = written(|text| text.made(&proto));
+            let text = written(|text| {
+                let mut family = text.family(names::SRV_RECORD_INFO);
+                for (target, (port, priority, weight), value) in &series {
+                    let numbers = [*port, *priority, *weight].map(Label::from);
+                    let [port, priority, weight] = numbers;
+                    let values = ["d.example".into(), (&**target).into(), port, priority, weight];
+                    family.push(values, *value);
+                }
+            });
             prop_assert_eq!(text, expected);
         }
     }
@@ -170,9 +221,34 @@ mod tests {
     #[test]
     fn headers_need_no_escapes_and_values_without_labels_no_braces() {
         assert!(names::ALL.iter().all(|definition| !definition.help.contains(['\\', '\n'])));
-        let text = String::from_utf8(Family::single(names::SCHEDULE_LAG, 0.5).finished());
-        let text = text.expect("UTF-8");
+        let text = written(|text| text.single(names::SCHEDULE_LAG, 0.5));
         assert!(text.ends_with("\nkmswatch_schedule_lag_seconds 0.5\n"), "{text}");
-        assert!(Family::new(names::SCHEDULE_LAG).finished().is_empty());
+        assert_eq!(written(|text| drop(text.family(names::SCHEDULE_LAG))), "");
+    }
+
+    #[test]
+    fn many_pieces_are_one_text() {
+        let mut pieces = Vec::new();
+        let mut leave = |piece: &[u8]| pieces.push(piece.to_vec());
+        let mut text = Text::new(&mut leave);
+        let mut family = text.family(names::SRV_RECORDS);
+        for at in 0..5000 {
+            family.push([(&*format!("d{at}.example")).into()], 2.0);
+        }
+        text.finish();
+        assert!(pieces.len() > 2 && pieces.iter().all(|piece| piece.len() < 2 * PIECE));
+        let text = String::from_utf8(pieces.concat()).expect("UTF-8");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2 + 5000);
+        assert_eq!(lines[5001], "kmswatch_srv_records{domain=\"d4999.example\"} 2");
+    }
+
+    fn written(write: impl FnOnce(&mut Text)) -> String {
+        let mut all = Vec::new();
+        let mut leave = |piece: &[u8]| all.extend_from_slice(piece);
+        let mut text = Text::new(&mut leave);
+        write(&mut text);
+        text.finish();
+        String::from_utf8(all).expect("UTF-8")
     }
 }
