@@ -8,6 +8,7 @@ use crate::client::shares::{Offer, shares};
 use crate::model::finding::FindingId;
 use crate::model::observation::MAX_ENDPOINTS;
 use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus, LeftOut};
+use crate::model::srv::naming_hosts;
 use crate::model::{
     Answer, Finding, Host, KmsMode, Plan, PlannedDomain, Record, Resolver, Upstream,
 };
@@ -195,15 +196,8 @@ impl<'a> Asked<'a> {
     /// The hosts that its clients may get, each once.
     fn hosts(&self) -> Vec<Host> {
         let held = self.servers.iter().filter_map(|says| says.held);
-        let mut hosts: Vec<Host> = Vec::with_capacity(4);
-        for record in
-            held.flat_map(|answer| &answer.records).filter(|record| !record.target.is_root())
-        {
-            if !hosts.iter().any(|host| host.port == record.port && host.target == record.target) {
-                hosts.push(record.host());
-            }
-        }
-        hosts
+        let records = naming_hosts(held.flat_map(|answer| &answer.records));
+        records.into_iter().map(Record::host).collect()
     }
 }
 
