@@ -57,7 +57,7 @@ const BATCH: usize = 256;
 const WORK_PART: u32 = 100;
 
 /// Nobody minds when an observation is so much later than its slot.
-const LONGEST_MOMENT: Duration = Duration::from_millis(50);
+const LONGEST_MOMENT: Duration = Duration::from_millis(200);
 
 impl Observer {
     /// Begins with `plan`; everything is due at once. `inbox` is what the outlet's observations
@@ -230,7 +230,7 @@ impl Observer {
     fn next_wake(&mut self, now: Instant, until: Instant) -> Instant {
         // What comes due within a moment is given out together: to wake for each key costs more
         // than to ask it.
-        let moment = (self.plan.interval / 1000).min(LONGEST_MOMENT);
+        let moment = (self.plan.interval / 300).min(LONGEST_MOMENT);
         let slot = self.schedule.next_slot().map_or(until, |slot| slot.max(now + moment));
         let work = match self.is_settled() {
             true => self.next_work + self.plan.interval,
