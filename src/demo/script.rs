@@ -12,14 +12,15 @@ use super::lab::{Act, Lab, LabError};
 /// Lets one thing happen every so often, for ever, and says so. Ends where it cannot go on; the lab
 /// stays as it is then.
 pub async fn script(lab: &Lab, mut say: impl FnMut(&str), every: Duration) -> LabError {
-    for act in Act::ROUND.into_iter().cycle() {
-        sleep(every).await;
-        match lab.play(act).await {
-            Ok(()) => say(&act.told()),
-            Err(error) => return error,
+    loop {
+        for act in Act::ROUND {
+            sleep(every).await;
+            match lab.play(act).await {
+                Ok(()) => say(&act.told()),
+                Err(error) => return error,
+            }
         }
     }
-    unreachable!("a cycle does not end")
 }
 
 impl Act {
@@ -45,19 +46,21 @@ pub fn intro(lab: &Lab, listen: SocketAddr, every: Duration) -> String {
          Each domain shows one thing:\n"
     );
     for domain in &DOMAINS {
-        let _ = writeln!(text, "  {:23} {}", domain.name, domain.shows);
+        let _ = writeln!(text, "  {:24} {}", domain.name, domain.shows);
+    }
+    let mut happens = String::new();
+    for (turn, act) in (1..).zip(Act::ROUND) {
+        let _ = writeln!(happens, "  after {} s  {}", (every * turn).as_secs(), act.told());
     }
     let _ = write!(
         text,
-        "\nEvery {} s something happens, round and round:\n{}\n\
+        "\nWhat happens, round and round:\n{happens}\n\
          Try:\n\
          \x20 curl -s http://{listen}/metrics | grep west\n\
          \x20 curl -s http://{listen}/api/v1/findings\n\
-         \x20 kmswatch check --server {server} rogue.contoso.test missing.contoso.test\n\
+         \x20 kmswatch check --server {server} missing.contoso.test dead.contoso.test\n\
          \x20 kmswatch explain record-unexpected\n\
          Ctrl-C ends it.\n\n",
-        every.as_secs(),
-        Act::ROUND.map(|act| format!("  {}\n", act.told())).concat(),
     );
     text
 }
@@ -89,7 +92,7 @@ mod tests {
         let text = intro(&lab, LISTEN, EVERY);
         let server = lab.servers()[0];
         for expected in
-            ["http://127.0.0.1:9688/metrics", &format!("--server {server} "), "Every 10 s"]
+            ["http://127.0.0.1:9688/metrics", &format!("--server {server} "), "after 40 s  kms-e1"]
         {
             assert!(text.contains(expected), "{expected} is not in:\n{text}");
         }
