@@ -64,7 +64,7 @@ pub(super) fn view(case: &Case) -> HostView {
 
 /// Every finding about the host.
 pub(super) fn check(case: &Case, view: &HostView, findings: &mut Vec<Arc<Finding>>) {
-    let Some(first) = case.domains().find(is_hit) else { return };
+    let Some(first) = case.domains().find(|view| is_hit(view)) else { return };
     let context = Context { case, view, hit: OnceCell::new(), first };
     let all = [
         context.unresolvable(),
@@ -82,7 +82,7 @@ pub(super) fn check(case: &Case, view: &HostView, findings: &mut Vec<Arc<Finding
 }
 
 /// Where there shall be no host, a host's trouble is nobody's.
-fn is_hit(view: &&DomainView) -> bool {
+fn is_hit(view: &DomainView) -> bool {
     view.domain.kms != KmsMode::None
 }
 
@@ -96,7 +96,7 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn hit(&self) -> &[&'a DomainView] {
-        self.hit.get_or_init(|| self.case.domains().filter(is_hit).collect())
+        self.hit.get_or_init(|| self.case.domains().filter(|view| is_hit(view)).collect())
     }
 
     /// A and AAAA are both denied.

@@ -11,8 +11,11 @@ use crate::model::snapshot::{
 };
 use crate::model::{Host, LookupOutcome, Name, Probe, Reachability, Snapshot, Upstream};
 
+/// Writes a family's series.
+type Fill = fn(&Snapshot, &mut Family);
+
 /// The families of the estate, in the order of the contract, and what fills each.
-pub(super) const ESTATE: [(&Definition, fn(&Snapshot, &mut Family)); 16] = [
+pub(super) const ESTATE: [(&Definition, Fill); 16] = [
     (names::SRV_RECORD_INFO, srv_record_info),
     (names::SRV_RECORDS, srv_records),
     (names::SRV_RECORD_TTL, srv_record_ttl),

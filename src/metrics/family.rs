@@ -90,7 +90,7 @@ impl Family<'_, '_> {
             match value {
                 Label::Text(text) => push_escaped(text, piece),
                 Label::Number(number) => {
-                    write!(piece, "{number}").expect("memory takes every byte")
+                    write!(piece, "{number}").expect("memory takes every byte");
                 }
             }
             piece.push(b'"');
