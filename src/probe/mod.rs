@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -141,6 +141,23 @@ async fn attempt(key: &EndpointKey, settings: &ProbeSettings, course: &mut Cours
 /// What one read takes of a reply, in bytes; real ones are shorter.
 const PIECE: usize = 1024;
 
+/// Takes what has come, or waits for it. The buffer lives no longer than the read: a probe that waits is
+/// small.
+async fn next_piece(
+    connection: &mut Connection,
+    reply: &mut Reply,
+) -> io::Result<(usize, Progress)> {
+    loop {
+        connection.stream().readable().await?;
+        let mut piece = [0; PIECE];
+        match connection.stream().try_read(&mut piece) {
+            Ok(length) => return Ok((length, reply.feed(&piece[..length]))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 async fn bind(mut connection: Connection, control: bool, course: &mut Course) -> Probe {
     let bind = Bind { call_id: rand::random(), control: control.then(rand::random) };
     if let Err(error) = connection.stream().write_all(&bind.encode()).await {
@@ -148,15 +165,14 @@ async fn bind(mut connection: Connection, control: bool, course: &mut Course) ->
     }
     let written = Instant::now();
     let mut reply = Reply::to(bind);
-    let mut piece = [0; PIECE];
     loop {
-        let length = match connection.stream().read(&mut piece).await {
-            Ok(0) => return closed_early(course.received),
-            Ok(length) => length,
+        let (length, progress) = match next_piece(&mut connection, &mut reply).await {
+            Ok((0, _)) => return closed_early(course.received),
+            Ok(come) => come,
             Err(error) => return broken(&connection, &error),
         };
         course.received += length;
-        match reply.feed(&piece[..length]) {
+        match progress {
             Progress::NeedMore => {}
             Progress::Done(verdict) => {
                 return Probe {
