@@ -266,8 +266,8 @@ fn probe_all(port: u16) -> String {
         }
         let cpu = of_process(UsageWho::RUSAGE_SELF) - cpu;
         connects.sort();
-        let part = |percent: usize| connects[connects.len() * percent / 100].as_secs_f64();
-        format!("{cpu} {} {} {not_kms}", part(50), part(99))
+        let percentile = |percent: usize| connects[connects.len() * percent / 100].as_secs_f64();
+        format!("{cpu} {} {} {not_kms}", percentile(50), percentile(99))
     })
 }
 

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::failure::{Failure, IcmpError, IcmpVersion, is_shortage};
@@ -38,6 +39,8 @@ impl Connection {
         let (stream, started) = start(key, shortage).await?;
         stream.writable().await.map_err(|error| failure(&stream, &error))?;
         let took = started.elapsed();
+        // Others whose connection stands as well look at the time first, before any of them works on.
+        yield_now().await;
         let connection = Self { stream, took };
         match connection.stream.take_error() {
             Ok(None) => connection.checked(key.address.port()),

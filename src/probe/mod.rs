@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, timeout};
 
 use crate::clock::Clock;
@@ -62,20 +62,28 @@ impl Prober {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         let mut rest = Vec::new();
-        for key in keys {
+        for (at, key) in keys.into_iter().enumerate() {
             match Place::take(&self.under_way, self.settings.concurrency) {
-                Some(place) => drop(tasks.spawn(self.observe(key, place))),
+                Some(place) => drop(tasks.spawn(self.observe(key, place, at / STARTS_A_TURN))),
                 None => rest.push(key),
             }
         }
         rest
     }
 
-    /// One probe, from its start to its observation.
-    fn observe(&self, key: EndpointKey, place: Place) -> impl Future<Output = ()> + use<> {
+    /// One probe, from its start after so many turns of the runtime to its observation.
+    fn observe(
+        &self,
+        key: EndpointKey,
+        place: Place,
+        turns: usize,
+    ) -> impl Future<Output = ()> + use<> {
         let (settings, clock) = (self.settings, self.clock);
         let (stats, observations) = (self.stats.clone(), self.observations.clone());
         async move {
+            for _ in 0..turns {
+                yield_now().await;
+            }
             let probe = probe(&key, &settings).await;
             stats.probe_ended(probe.outcome);
             let observation = Observation::Probe { key, probe: Arc::new(probe), at: clock.now() };
@@ -87,6 +95,10 @@ impl Prober {
         }
     }
 }
+
+/// Probes that begin in one turn of the runtime. It tells none of them that it is connected before all
+/// have begun, so more would measure how long that takes instead of the network.
+const STARTS_A_TURN: usize = 32;
 
 /// One probe: connects, and at depth `rpc` sends exactly one bind and reads its reply. One deadline
 /// holds over all of it. Whatever comes of it, the connection is reset at once.
