@@ -28,8 +28,8 @@ const PROBES: usize = 200;
 /// Blocks: the task, its place in the set, the socket's registration, the bind, the reply, the probe and
 /// its observation.
 const BLOCKS: usize = 7;
-/// For all of them together, such as the channel's.
-const SHARED_BLOCKS: usize = 50;
+/// For all of them together, such as the channel's: half a block each at most.
+const SHARED_BLOCKS: usize = PROBES / 2;
 /// What a process with a runtime does besides, whatever it is used for.
 const BESIDES: usize = 10;
 
