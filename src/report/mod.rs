@@ -18,6 +18,8 @@ mod text;
 use crate::model::{Severity, Snapshot};
 
 #[cfg(test)]
+mod document_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 
 pub use checked::document;
