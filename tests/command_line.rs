@@ -211,7 +211,10 @@ fn a_comment_and_a_page_begin_with_the_verdict() {
     };
     let comment = audit("markdown");
     assert!(comment.starts_with(&format!("## kmswatch check\n\n**✘ {verdict}**\n")), "{comment}");
-    assert!(comment.contains("**✘ critical srv-missing gone.test at command-line**: "), "{comment}");
+    assert!(
+        comment.contains("**✘ critical srv-missing gone.test at command-line**: "),
+        "{comment}"
+    );
     let page = audit("html");
     assert!(page.contains(&format!("<title>{verdict}</title>")), "{page}");
     assert!(!page.contains("http://") && !page.contains("https://"), "nothing from outside");
