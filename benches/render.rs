@@ -77,6 +77,7 @@ fn resolver() -> Arc<Resolver> {
         upstreams: upstreams.into(),
         path: Arc::new(path),
         labels: Labels::default(),
+        base: None,
     })
 }
 

@@ -307,6 +307,7 @@ pub(crate) fn resolver(resolver_name: &str, path: &Path, addresses: &[&str]) -> 
         upstreams: upstreams.collect(),
         path: Arc::new(path.clone()),
         labels: Arc::new(BTreeMap::new()),
+        base: None,
     })
 }
 

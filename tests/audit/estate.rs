@@ -89,6 +89,7 @@ fn plan(resolvers: &[(usize, bool)], domains: &[(usize, usize, usize)], exceptio
             upstreams: chosen(&upstreams[path], *members),
             path: Arc::new(paths[path].clone()),
             labels: Labels::default(),
+            base: None,
         }));
     }
     for (number, (members, mode, list)) in domains.iter().enumerate() {
