@@ -77,6 +77,26 @@ impl Plan {
         self.resolvers.iter().chain(derived.map(|(_, profile)| &profile.resolver))
     }
 
+    /// The SRV lookups that profiles need beyond those of the domains: where the same server is asked
+    /// over another path. Each once.
+    pub fn profile_keys(&self) -> Vec<LookupKey> {
+        let mut keys: Vec<LookupKey> = Vec::new();
+        for domain in self.profiles.iter().flat_map(|profile| profile.search.iter()) {
+            let known = self.domains.binary_search_by(|known| known.name.cmp(&domain.name));
+            let asked = known.map_or(&[][..], |at| &self.domains[at].resolvers);
+            let is_asked = |upstream: &&Arc<Upstream>| {
+                asked.iter().flat_map(|resolver| &resolver.upstreams).any(|one| one == *upstream)
+            };
+            for upstream in domain.resolvers.iter().flat_map(|resolver| &resolver.upstreams) {
+                let key = domain.srv_key(upstream);
+                if !is_asked(&upstream) && !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+        keys
+    }
+
     /// Whether a host's endpoints are probed from here at all.
     pub fn is_probed(&self, target: &Name) -> bool {
         self.hosts.get(target).is_none_or(|note| note.probe)
@@ -162,17 +182,19 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// The same servers over another path; itself where the path is its own.
+    /// The same servers over another path, as far as they are of its family; itself where the path is
+    /// its own.
     pub fn over(self: &Arc<Self>, path: Path) -> Arc<Self> {
         if *self.path == path {
             return self.clone();
         }
+        let suits = |upstream: &&Arc<Upstream>| path.suits(upstream.server.address.ip());
         let over = |upstream: &Arc<Upstream>| {
             Arc::new(Upstream { server: upstream.server, path: path.clone() })
         };
         Arc::new(Self {
             name: self.name.clone(),
-            upstreams: self.upstreams.iter().map(over).collect(),
+            upstreams: self.upstreams.iter().filter(suits).map(over).collect(),
             labels: self.labels.clone(),
             base: Some(self.clone()),
             path: Arc::new(path),
@@ -217,6 +239,11 @@ impl PlannedDomain {
     ) -> Self {
         let owner = Name::owner_of(&name);
         Self { name, owner, resolvers, kms, hosts, labels }
+    }
+
+    /// A domain that only profiles name: no record there is fine.
+    pub fn optional(name: &Name, resolvers: Arc<[Arc<Resolver>]>) -> Arc<Self> {
+        Arc::new(Self::new(name.clone(), resolvers, KmsMode::Optional, None, Labels::default()))
     }
 
     /// The SRV lookup of this domain on one of its servers.

@@ -36,6 +36,38 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// A client without suffix and fixed host that asks this resolver; fill in the rest, then call
+    /// [`Self::with_search`].
+    pub fn of(name: &str, resolver: Arc<Resolver>) -> Self {
+        Self {
+            name: name.into(),
+            resolver,
+            suffixes: Arc::new([]),
+            lookup_domain: None,
+            search: Arc::new([]),
+            subnet: None,
+            selection: Selection::default(),
+            kms_host: None,
+            office_kms_host: None,
+            machines: Machines::default(),
+            labels: Labels::default(),
+        }
+    }
+
+    /// With the search that follows from everything else.
+    #[must_use]
+    pub fn with_search(mut self) -> Self {
+        let asked = match (&self.kms_host, &self.lookup_domain) {
+            (Some(_), _) => &[],
+            (None, Some(domain)) => std::slice::from_ref(domain),
+            (None, None) => &*self.suffixes,
+        };
+        let only: Arc<[Arc<Resolver>]> = Arc::new([self.resolver.clone()]);
+        self.search =
+            asked.iter().map(|name| PlannedDomain::optional(name, only.clone())).collect();
+        self
+    }
+
     /// From where its clients ask and connect.
     pub fn path(&self) -> &Arc<Path> {
         &self.resolver.path
