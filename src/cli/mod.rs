@@ -78,7 +78,7 @@ enum Command {
     Explain(explain::Arguments),
     /// Check, show or begin a config
     Config(config::Arguments),
-    /// Watch a small estate with faults that this program plays itself, on 127.0.0.1
+    /// Watch a small estate with faults that this program plays itself, on loopback
     Demo(demo::Arguments),
     /// Print what a shell needs to complete these commands
     Completions(completions::Arguments),
@@ -93,6 +93,12 @@ enum Format {
     Human,
     /// For programs: the contract of the JSON report.
     Json,
+    /// Test suites, as GitLab, Jenkins and GitHub's actions read them.
+    Junit,
+    /// For a comment on a change.
+    Markdown,
+    /// One file that can be mailed.
+    Html,
     /// A plugin's output for Nagios, Icinga and their like.
     Nagios,
     /// Metrics as a textfile for Prometheus.
