@@ -324,6 +324,7 @@ fn plan(resolvers: &[(usize, bool)], is_rpc: bool) -> Plan {
             upstreams: mine.map(|(_, upstream)| upstream.clone()).collect(),
             path: Arc::new(paths[path].clone()),
             labels: Labels::default(),
+            base: None,
         }));
     }
     for number in 0..DOMAINS {
