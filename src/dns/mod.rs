@@ -13,6 +13,7 @@ mod flight;
 mod judge;
 mod limit;
 mod pace;
+mod send;
 mod socket;
 mod tcp;
 mod udp;
