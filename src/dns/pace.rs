@@ -47,10 +47,14 @@ pub struct Window {
     /// The least median of the epochs since `base_since`: a round trip without queueing.
     base: Option<Duration>,
     base_since: Option<Instant>,
+    /// Of this step.
     samples: Vec<Duration>,
+    /// How many answers the next step still waits for.
+    wait: usize,
+    was_full: bool,
+    /// Of this epoch.
     answered: usize,
     lost: usize,
-    was_full: bool,
     /// A whole epoch brought no answer, and none came since.
     is_silent: bool,
     /// When the last silence ended: what was lost in it says nothing about the window.
@@ -59,11 +63,14 @@ pub struct Window {
 
 const SMALLEST: usize = 16;
 const START: usize = 64;
-const LARGEST: usize = 1024;
+const LARGEST: usize = 2048;
 /// Silence is no congestion: a server that answers nothing is asked as fast as the rate allows.
 const SILENT: usize = 4096;
-/// Questions are judged in groups of this many; also the samples kept.
+/// Questions are judged in groups of at least this many; also the samples kept.
 const EPOCH: usize = 64;
+/// Loss is judged once in a window of questions. Round trips are so often: a wide window grows by no more
+/// at once than a buffer holds, and yet is wide after few round trips.
+const STEPS: usize = 4;
 /// So many questions may wait in the buffers of server and kernel, beyond those on their way and the
 /// [`START`] that the base was measured with. Linux's default buffer holds some 166 small datagrams
 /// (212,992 octets, 1,280 for each); with none waiting, a server sleeps between bursts.
@@ -78,9 +85,10 @@ impl Default for Window {
             base: None,
             base_since: None,
             samples: Vec::with_capacity(EPOCH),
+            wait: EPOCH,
+            was_full: false,
             answered: 0,
             lost: 0,
-            was_full: false,
             is_silent: false,
             heard_again: None,
         }
@@ -105,10 +113,16 @@ impl Window {
             self.begin();
         }
         self.answered += 1;
+        self.wait = self.wait.saturating_sub(1);
         if self.samples.len() < EPOCH {
             self.samples.push(rtt);
         }
-        self.judge(now);
+        self.judge();
+        if self.wait == 0
+            && let Some(median) = median(&mut self.samples)
+        {
+            self.follow(median, now);
+        }
     }
 
     /// A question that was sent at `sent` stayed silent for longer than its retransmission timeout.
@@ -117,27 +131,31 @@ impl Window {
             return;
         }
         self.lost += 1;
-        self.judge(now);
+        self.judge();
     }
 
-    fn judge(&mut self, now: Instant) {
+    fn judge(&mut self) {
         if self.answered + self.lost < EPOCH.max(self.size) {
             return;
         }
         self.is_silent = self.answered == 0;
-        let lossy = !self.is_silent && self.lost * 100 > (self.answered + self.lost) * 6;
-        if lossy {
+        if !self.is_silent && self.lost * 100 > (self.answered + self.lost) * 6 {
             self.size = (self.size / 2).max(SMALLEST);
-        } else if let Some(median) = median(&mut self.samples) {
-            self.follow(median, now);
+            self.begin();
         }
-        self.begin();
+        (self.answered, self.lost) = (0, 0);
     }
 
-    /// Another epoch.
+    /// Another epoch and step.
     fn begin(&mut self) {
+        (self.answered, self.lost) = (0, 0);
+        self.step(1);
+    }
+
+    /// Another step, after so many parts of a window.
+    fn step(&mut self, part: usize) {
         self.samples.clear();
-        (self.answered, self.lost, self.was_full) = (0, 0, false);
+        (self.wait, self.was_full) = (EPOCH.max(self.size / part), false);
     }
 
     fn follow(&mut self, median: Duration, now: Instant) {
@@ -149,9 +167,13 @@ impl Window {
         let queued = queued(self.size, base, median);
         if queued > 2 * QUEUE {
             self.size = (self.size * 3 / 4).max(SMALLEST);
-        } else if self.was_full && queued < QUEUE {
+            // What is out was sent before, and says nothing of the new size.
+            return self.step(1);
+        }
+        if self.was_full && queued < QUEUE {
             self.size = (self.size + (self.size / 2).min(QUEUE - queued)).min(LARGEST);
         }
+        self.step(STEPS);
     }
 }
 
@@ -206,15 +228,15 @@ mod tests {
         assert_eq!(window.size, START, "it was never full");
         let mut sizes = Vec::new();
         for _ in 0..9 {
-            let size = window.size;
-            answer(&mut window, size, ms(10), now);
+            let step = window.wait;
+            answer(&mut window, step, ms(10), now);
             sizes.push(window.size);
         }
         assert_eq!(sizes, [96, 144, 208, 272, 336, 400, 464, 528, 592], "a long and wide path");
-        answer(&mut window, 592, ms(12), now);
+        answer(&mut window, 592 / STEPS, ms(12), now);
         assert_eq!(window.size, 592, "98 are queued");
-        answer(&mut window, 592, ms(14), now);
-        assert_eq!(window.size, 444, "169 are queued");
+        answer(&mut window, 592 / STEPS, ms(14), now);
+        assert_eq!((window.size, window.wait), (444, 444), "169 are queued");
     }
 
     #[test]
@@ -263,10 +285,9 @@ mod tests {
     fn a_base_of_another_route_is_forgotten() {
         let (mut window, now) = (Window::default(), Instant::now());
         while window.size < 592 {
-            let size = window.size;
-            answer(&mut window, size, ms(1), now);
+            answer(&mut window, 1, ms(1), now);
         }
-        answer(&mut window, 592, ms(50), now);
+        answer(&mut window, 592 / STEPS, ms(50), now);
         assert_eq!(window.size, 444);
         answer(&mut window, 444, ms(50), now + BASE_AGE);
         assert_eq!(window.size, 508);
