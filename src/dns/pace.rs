@@ -126,7 +126,7 @@ impl Window {
     }
 
     /// A question that was sent at `sent` stayed silent for longer than its retransmission timeout.
-    pub fn lost(&mut self, sent: Instant, now: Instant) {
+    pub fn lost(&mut self, sent: Instant) {
         if self.heard_again.is_some_and(|heard| sent < heard) {
             return;
         }
@@ -139,11 +139,16 @@ impl Window {
             return;
         }
         self.is_silent = self.answered == 0;
-        if !self.is_silent && self.lost * 100 > (self.answered + self.lost) * 6 {
+        if !self.is_silent && self.is_lossy() {
             self.size = (self.size / 2).max(SMALLEST);
             self.begin();
         }
         (self.answered, self.lost) = (0, 0);
+    }
+
+    /// Whether more than six percent of this epoch were lost so far.
+    fn is_lossy(&self) -> bool {
+        self.lost * 100 > (self.answered + self.lost) * 6
     }
 
     /// Another epoch and step.
@@ -170,7 +175,7 @@ impl Window {
             // What is out was sent before, and says nothing of the new size.
             return self.step(1);
         }
-        if self.was_full && queued < QUEUE {
+        if self.was_full && queued < QUEUE && !self.is_lossy() {
             self.size = (self.size + (self.size / 2).min(QUEUE - queued)).min(LARGEST);
         }
         self.step(STEPS);
@@ -252,15 +257,17 @@ mod tests {
     #[test]
     fn the_window_halves_on_more_than_six_percent_of_loss() {
         let (mut window, now) = (Window::default(), Instant::now());
-        (0..3).for_each(|_| window.lost(now, now));
-        answer(&mut window, 61, ms(1), now);
+        (0..3).for_each(|_| window.lost(now));
+        answer(&mut window, 64, ms(1), now);
         assert_eq!(window.size, 96, "3 of 64 is no loss to speak of");
-        (0..6).for_each(|_| window.lost(now, now));
-        answer(&mut window, 90, ms(1), now);
+        (0..6).for_each(|_| window.lost(now));
+        answer(&mut window, 86, ms(1), now);
+        assert_eq!(window.size, 96, "it does not grow while it loses");
+        answer(&mut window, 1, ms(1), now);
         assert_eq!(window.size, 48);
         for _ in 0..20 {
             window.answered(ms(1), now);
-            (0..63).for_each(|_| window.lost(now, now));
+            (0..63).for_each(|_| window.lost(now));
         }
         assert_eq!(window.size, SMALLEST);
     }
@@ -268,16 +275,16 @@ mod tests {
     #[test]
     fn silence_is_no_loss_and_ends_with_the_first_answer() {
         let (mut window, now) = (Window::default(), Instant::now());
-        (0..EPOCH).for_each(|_| window.lost(now, now));
+        (0..EPOCH).for_each(|_| window.lost(now));
         assert_eq!(window.size, START);
         assert!(window.has_room(SILENT - 1) && !window.has_room(SILENT));
-        (0..EPOCH * 20).for_each(|_| window.lost(now, now));
+        (0..EPOCH * 20).for_each(|_| window.lost(now));
         let heard = now + ms(500);
         window.answered(ms(1), heard);
         assert!(window.has_room(START - 1) && !window.has_room(START));
-        (0..EPOCH * 20).for_each(|_| window.lost(now, heard + ms(1)));
+        (0..EPOCH * 20).for_each(|_| window.lost(now));
         assert_eq!(window.size, START, "they were lost in the silence");
-        (0..EPOCH).for_each(|_| window.lost(heard, heard + ms(1)));
+        (0..EPOCH).for_each(|_| window.lost(heard));
         assert_eq!(window.size, START / 2);
     }
 
