@@ -47,14 +47,10 @@ pub struct Window {
     /// The least median of the epochs since `base_since`: a round trip without queueing.
     base: Option<Duration>,
     base_since: Option<Instant>,
-    /// Of this step.
     samples: Vec<Duration>,
-    /// How many answers the next step still waits for.
-    wait: usize,
-    was_full: bool,
-    /// Of this epoch.
     answered: usize,
     lost: usize,
+    was_full: bool,
     /// A whole epoch brought no answer, and none came since.
     is_silent: bool,
     /// When the last silence ended: what was lost in it says nothing about the window.
@@ -63,14 +59,11 @@ pub struct Window {
 
 const SMALLEST: usize = 16;
 const START: usize = 64;
-const LARGEST: usize = 2048;
+const LARGEST: usize = 1024;
 /// Silence is no congestion: a server that answers nothing is asked as fast as the rate allows.
 const SILENT: usize = 4096;
-/// Questions are judged in groups of at least this many; also the samples kept.
+/// Questions are judged in groups of this many; also the samples kept.
 const EPOCH: usize = 64;
-/// Loss is judged once in a window of questions. Round trips are so often: a wide window grows by no more
-/// at once than a buffer holds, and yet is wide after few round trips.
-const STEPS: usize = 4;
 /// So many questions may wait in the buffers of server and kernel, beyond those on their way and the
 /// [`START`] that the base was measured with. Linux's default buffer holds some 166 small datagrams
 /// (212,992 octets, 1,280 for each); with none waiting, a server sleeps between bursts.
@@ -85,10 +78,9 @@ impl Default for Window {
             base: None,
             base_since: None,
             samples: Vec::with_capacity(EPOCH),
-            wait: EPOCH,
-            was_full: false,
             answered: 0,
             lost: 0,
+            was_full: false,
             is_silent: false,
             heard_again: None,
         }
@@ -113,54 +105,39 @@ impl Window {
             self.begin();
         }
         self.answered += 1;
-        self.wait = self.wait.saturating_sub(1);
         if self.samples.len() < EPOCH {
             self.samples.push(rtt);
         }
-        self.judge();
-        if self.wait == 0
-            && let Some(median) = median(&mut self.samples)
-        {
-            self.follow(median, now);
-        }
+        self.judge(now);
     }
 
     /// A question that was sent at `sent` stayed silent for longer than its retransmission timeout.
-    pub fn lost(&mut self, sent: Instant) {
+    pub fn lost(&mut self, sent: Instant, now: Instant) {
         if self.heard_again.is_some_and(|heard| sent < heard) {
             return;
         }
         self.lost += 1;
-        self.judge();
+        self.judge(now);
     }
 
-    fn judge(&mut self) {
+    fn judge(&mut self, now: Instant) {
         if self.answered + self.lost < EPOCH.max(self.size) {
             return;
         }
         self.is_silent = self.answered == 0;
-        if !self.is_silent && self.is_lossy() {
+        let lossy = !self.is_silent && self.lost * 100 > (self.answered + self.lost) * 6;
+        if lossy {
             self.size = (self.size / 2).max(SMALLEST);
-            self.begin();
+        } else if let Some(median) = median(&mut self.samples) {
+            self.follow(median, now);
         }
-        (self.answered, self.lost) = (0, 0);
+        self.begin();
     }
 
-    /// Whether more than six percent of this epoch were lost so far.
-    fn is_lossy(&self) -> bool {
-        self.lost * 100 > (self.answered + self.lost) * 6
-    }
-
-    /// Another epoch and step.
+    /// Another epoch.
     fn begin(&mut self) {
-        (self.answered, self.lost) = (0, 0);
-        self.step(1);
-    }
-
-    /// Another step, after so many parts of a window.
-    fn step(&mut self, part: usize) {
         self.samples.clear();
-        (self.wait, self.was_full) = (EPOCH.max(self.size / part), false);
+        (self.answered, self.lost, self.was_full) = (0, 0, false);
     }
 
     fn follow(&mut self, median: Duration, now: Instant) {
@@ -172,13 +149,9 @@ impl Window {
         let queued = queued(self.size, base, median);
         if queued > 2 * QUEUE {
             self.size = (self.size * 3 / 4).max(SMALLEST);
-            // What is out was sent before, and says nothing of the new size.
-            return self.step(1);
-        }
-        if self.was_full && queued < QUEUE && !self.is_lossy() {
+        } else if self.was_full && queued < QUEUE {
             self.size = (self.size + (self.size / 2).min(QUEUE - queued)).min(LARGEST);
         }
-        self.step(STEPS);
     }
 }
 
@@ -233,15 +206,15 @@ mod tests {
         assert_eq!(window.size, START, "it was never full");
         let mut sizes = Vec::new();
         for _ in 0..9 {
-            let step = window.wait;
-            answer(&mut window, step, ms(10), now);
+            let size = window.size;
+            answer(&mut window, size, ms(10), now);
             sizes.push(window.size);
         }
         assert_eq!(sizes, [96, 144, 208, 272, 336, 400, 464, 528, 592], "a long and wide path");
-        answer(&mut window, 592 / STEPS, ms(12), now);
+        answer(&mut window, 592, ms(12), now);
         assert_eq!(window.size, 592, "98 are queued");
-        answer(&mut window, 592 / STEPS, ms(14), now);
-        assert_eq!((window.size, window.wait), (444, 444), "169 are queued");
+        answer(&mut window, 592, ms(14), now);
+        assert_eq!(window.size, 444, "169 are queued");
     }
 
     #[test]
@@ -257,17 +230,15 @@ mod tests {
     #[test]
     fn the_window_halves_on_more_than_six_percent_of_loss() {
         let (mut window, now) = (Window::default(), Instant::now());
-        (0..3).for_each(|_| window.lost(now));
-        answer(&mut window, 64, ms(1), now);
+        (0..3).for_each(|_| window.lost(now, now));
+        answer(&mut window, 61, ms(1), now);
         assert_eq!(window.size, 96, "3 of 64 is no loss to speak of");
-        (0..6).for_each(|_| window.lost(now));
-        answer(&mut window, 86, ms(1), now);
-        assert_eq!(window.size, 96, "it does not grow while it loses");
-        answer(&mut window, 1, ms(1), now);
+        (0..6).for_each(|_| window.lost(now, now));
+        answer(&mut window, 90, ms(1), now);
         assert_eq!(window.size, 48);
         for _ in 0..20 {
             window.answered(ms(1), now);
-            (0..63).for_each(|_| window.lost(now));
+            (0..63).for_each(|_| window.lost(now, now));
         }
         assert_eq!(window.size, SMALLEST);
     }
@@ -275,16 +246,16 @@ mod tests {
     #[test]
     fn silence_is_no_loss_and_ends_with_the_first_answer() {
         let (mut window, now) = (Window::default(), Instant::now());
-        (0..EPOCH).for_each(|_| window.lost(now));
+        (0..EPOCH).for_each(|_| window.lost(now, now));
         assert_eq!(window.size, START);
         assert!(window.has_room(SILENT - 1) && !window.has_room(SILENT));
-        (0..EPOCH * 20).for_each(|_| window.lost(now));
+        (0..EPOCH * 20).for_each(|_| window.lost(now, now));
         let heard = now + ms(500);
         window.answered(ms(1), heard);
         assert!(window.has_room(START - 1) && !window.has_room(START));
-        (0..EPOCH * 20).for_each(|_| window.lost(now));
+        (0..EPOCH * 20).for_each(|_| window.lost(now, heard + ms(1)));
         assert_eq!(window.size, START, "they were lost in the silence");
-        (0..EPOCH).for_each(|_| window.lost(heard));
+        (0..EPOCH).for_each(|_| window.lost(heard, heard + ms(1)));
         assert_eq!(window.size, START / 2);
     }
 
@@ -292,9 +263,10 @@ mod tests {
     fn a_base_of_another_route_is_forgotten() {
         let (mut window, now) = (Window::default(), Instant::now());
         while window.size < 592 {
-            answer(&mut window, 1, ms(1), now);
+            let size = window.size;
+            answer(&mut window, size, ms(1), now);
         }
-        answer(&mut window, 592 / STEPS, ms(50), now);
+        answer(&mut window, 592, ms(50), now);
         assert_eq!(window.size, 444);
         answer(&mut window, 444, ms(50), now + BASE_AGE);
         assert_eq!(window.size, 508);
