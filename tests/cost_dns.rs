@@ -46,7 +46,7 @@ fn a_lookup_takes_one_query() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let peer = Peer::start();
     block_on(async {
-        ask(&mut Asked::of(peer.address), keys(peer.address, RecordKind::A, 5_000)).await
+        ask(&mut Asked::of(peer.address), keys(peer.address, RecordKind::A, 5_000)).await;
     });
     assert_eq!(peer.queries.load(Ordering::Relaxed), 5_000);
 }
@@ -70,7 +70,9 @@ fn lookups_to_be_watched() {
     let variable = |name| std::env::var(name).expect("set by who starts this");
     let address = variable("COST_ADDRESS").parse().expect("an address");
     let count = variable("COST_LOOKUPS").parse().expect("a number");
-    block_on(async { ask(&mut Asked::of(address), keys(address, RecordKind::A, count)).await });
+    block_on(async {
+        ask(&mut Asked::of(address), keys(address, RecordKind::A, count)).await;
+    });
 }
 
 /// System calls of a process that makes so many lookups.

@@ -16,7 +16,6 @@ pub const MAX_HOPS: usize = 8;
 
 /// What a message is to a question.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are replies, and a box is an allocation")]
 pub enum Reading {
     /// It answers another question: as if it had never come.
     Foreign,

@@ -68,6 +68,7 @@ impl Relay {
             clients: Vec::new(),
             ways: [Way::default(); 2],
             under_way: BinaryHeap::new(),
+            buffer: vec![0; 65_535],
         };
         let until = is_over.clone();
         std::thread::spawn(move || {
@@ -141,11 +142,12 @@ struct Work {
     clients: Vec<(SocketAddr, UdpSocket)>,
     ways: [Way; 2],
     under_way: BinaryHeap<Reverse<Datagram>>,
+    buffer: Vec<u8>,
 }
 
 impl Work {
     fn receive(&mut self) {
-        let mut buffer = [0; 65_535];
+        let mut buffer = std::mem::take(&mut self.buffer);
         while let Ok((length, from)) = self.front.recv_from(&mut buffer) {
             self.counts.queries.fetch_add(1, Ordering::Relaxed);
             let client = self.client(from);
@@ -156,6 +158,7 @@ impl Work {
                 self.carry(BACK, client, &buffer[..length]);
             }
         }
+        self.buffer = buffer;
     }
 
     fn client(&mut self, from: SocketAddr) -> usize {
