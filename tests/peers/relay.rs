@@ -100,7 +100,8 @@ impl Drop for Relay {
 
 /// How exact delays are.
 const TICK: Duration = Duration::from_micros(100);
-/// As many as Linux takes at once.
+/// As many as Linux takes at once; also what is delivered in a tick, since a thread that had to wait would
+/// else bring at once what came over milliseconds, and overrun the server's buffer as no network does.
 const MOST_SEGMENTS: usize = 64;
 /// Towards the server.
 const THERE: usize = 0;
@@ -194,20 +195,28 @@ impl Work {
     fn deliver(&mut self) {
         let now = Instant::now();
         let mut group: Vec<Datagram> = Vec::new();
-        while self.under_way.peek().is_some_and(|Reverse(next)| next.at <= now) {
-            let Some(Reverse(next)) = self.under_way.pop() else { break };
+        for _ in 0..MOST_SEGMENTS {
+            let Some(next) = self.arrived(now) else { break };
             let last = &mut self.ways[next.way].last;
             self.counts.overtaken.fetch_add((*last > next.number).into(), Ordering::Relaxed);
             *last = next.number.max(*last);
             let kind = |each: &Datagram| (each.way, each.client, each.bytes.len());
             let is_alike = group.first().is_none_or(|first| kind(first) == kind(&next));
-            if !is_alike || group.len() == MOST_SEGMENTS {
+            if !is_alike {
                 self.send(&group);
                 group.clear();
             }
             group.push(next);
         }
         self.send(&group);
+    }
+
+    /// The next that is there by now.
+    fn arrived(&mut self, now: Instant) -> Option<Datagram> {
+        if self.under_way.peek()?.0.at > now {
+            return None;
+        }
+        self.under_way.pop().map(|Reverse(next)| next)
     }
 
     /// Sends datagrams of one way, client and length.
