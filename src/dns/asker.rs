@@ -335,15 +335,15 @@ impl Asker {
     ) -> Result<(LineId, u16), SendError> {
         let Some(flight) = self.flights.get_mut(slot) else { return Err(SendError::Full) };
         let avoid = flight.transmissions.last().map(|last| last.line);
-        let cookie = edns.then(|| self.edns.cookies.to_send());
-        self.udp.send(slot, avoid, now, |id, into| flight.question.write(id, cookie, into))
+        let options = edns.then(|| self.edns.options(&self.orders.upstream.path));
+        self.udp.send(slot, avoid, now, |id, into| flight.question.write(id, options, into))
     }
 
     fn send_tcp(&mut self, slot: Slot, edns: bool) -> Result<(LineId, u16), SendError> {
         let Some(flight) = self.flights.get_mut(slot) else { return Err(SendError::Full) };
-        let cookie = edns.then(|| self.edns.cookies.to_send());
+        let options = edns.then(|| self.edns.options(&self.orders.upstream.path));
         let sent = self.link.as_mut().and_then(|link| {
-            let id = link.send(slot, |id, into| flight.question.write(id, cookie, into))?;
+            let id = link.send(slot, |id, into| flight.question.write(id, options, into))?;
             Some((link.id, id))
         });
         let address = self.orders.upstream.server.address;
