@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::finding::{ClientError, Evidence};
+use super::discovery::Effect;
+use super::finding::ClientError;
 use super::observation::display_and_serialize_as_str;
 use super::snapshot::ProfileView;
-use super::{Answer, Finding, Profile, Severity, Snapshot, Status};
+use super::{Answer, Check, Finding, Profile, Severity, Snapshot, Status, Subject};
 
 /// What a preflight saw.
 #[derive(Debug, Clone)]
@@ -45,8 +46,10 @@ impl Preflight {
     }
 }
 
+/// Whether a step speaks of it: of its check, and, where it is about a host or a domain, of that one.
 fn is_told(finding: &Finding, runs: &[ProfileRun]) -> bool {
-    runs.iter().flat_map(|run| &run.steps).any(|step| step.tells.contains(&finding.check))
+    let tells = |step: &Step| step.tells.contains(&finding.check);
+    runs.iter().any(|run| run.steps.iter().any(tells) && run.comes_to(&finding.subject))
 }
 
 /// The steps of one profile's clients.
@@ -66,6 +69,20 @@ impl ProfileRun {
         self.steps.iter().map(|step| step.state.status()).max().unwrap_or(Status::Ok)
     }
 
+    /// Whether its clients meet this.
+    fn comes_to(&self, subject: &Subject) -> bool {
+        let Some(view) = &self.view else { return false };
+        match subject {
+            Subject::Host(host) => view.choices().iter().any(|choice| choice.host == *host),
+            Subject::Domain(domain) | Subject::Record { domain, .. } => {
+                let mut steps = view.discoveries().flat_map(|discovery| &discovery.steps);
+                steps.any(|step| step.domain == *domain && step.effect != Effect::NotReached)
+            }
+            Subject::Server(_) => true,
+            Subject::Profile(name) => *name == self.profile.name,
+        }
+    }
+
     /// Its last step.
     pub fn verdict(&self) -> Option<&Step> {
         self.steps.iter().find(|step| step.id == StepId::Verdict)
@@ -83,14 +100,12 @@ pub struct Step {
     pub message: String,
     /// What the sentence sums up, a row for each server, suffix, host or address.
     pub rows: Vec<Row>,
-    /// The values that led to it.
-    pub evidence: Evidence,
     /// What clients show because of it.
     pub client_error: Option<ClientError>,
     /// Commands to see and to mend it, as a finding has them.
     pub remedy: String,
     /// The checks whose findings need not be told beside this step.
-    pub tells: &'static [super::Check],
+    pub tells: &'static [Check],
     /// From the end of the step before it: steps that do not depend on each other run at once.
     pub took: Duration,
 }
@@ -103,7 +118,6 @@ impl Step {
             state,
             message: message.into(),
             rows: Vec::new(),
-            evidence: Evidence::new(),
             client_error: None,
             remedy: String::new(),
             tells: &[],
@@ -113,12 +127,25 @@ impl Step {
 }
 
 /// A line of a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// How this one went.
     pub state: StepState,
     /// As many as [`StepId::columns`].
-    pub cells: Vec<String>,
+    pub cells: Vec<Cell>,
+}
+
+/// What stands in a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// In words; may be empty.
+    Text(String),
+    /// In words, and how long it took where that was measured.
+    Timed(String, Option<Duration>),
+    /// How long it took, where that was measured.
+    Time(Option<Duration>),
+    /// A part of the clients, 0..=1.
+    Share(f64),
 }
 
 /// A step of every client, in its order.
@@ -169,16 +196,30 @@ impl StepId {
         }
     }
 
-    /// What the cells of its rows are.
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Source => "Source address",
+            Self::Servers => "DNS servers",
+            Self::Suffixes => "Suffixes",
+            Self::Hosts => "Hosts",
+            Self::Connect => "Connections",
+            Self::Shares => "Shares",
+            Self::Counts => "Client counts",
+            Self::Verdict => "Verdict",
+        }
+    }
+
+    /// What the cells of its rows are; the keys of JSON.
     pub fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Source | Self::Verdict => &[],
-            Self::Servers => &["server", "UDP", "TCP"],
+            Self::Servers => &["server", "udp", "tcp"],
             Self::Suffixes => &["suffix", "server", "answer", "then"],
             Self::Hosts => &["host", "addresses"],
             Self::Connect => &["host", "address", "outcome", "connect", "bind", "detail"],
-            Self::Shares => &["host", "clients", "if it fails"],
-            Self::Counts => &["kind", "declared", "needed"],
+            Self::Shares => &["product", "host", "share", "live_share", "if_it_fails"],
+            Self::Counts => &["kind", "declared", "needed", "expected"],
         }
     }
 }
