@@ -61,6 +61,7 @@ fn estate() -> Snapshot {
         domains,
         hosts,
         findings: Vec::new(),
+        profiles: Vec::new(),
         summary: Summary { domains: DOMAINS, hosts: HOSTS, endpoints: HOSTS, ..Summary::default() },
     }
 }

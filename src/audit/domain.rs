@@ -120,7 +120,7 @@ fn tell(left_out: LeftOut, finding: &mut Finding) {
 }
 
 impl<'a> Asked<'a> {
-    fn new(
+    pub(super) fn new(
         domain: &PlannedDomain,
         resolver: &'a Arc<Resolver>,
         state: &'a State,
@@ -170,7 +170,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The hosts that its clients may get, each once.
-    fn hosts(&self) -> Vec<Host> {
+    pub(super) fn hosts(&self) -> Vec<Host> {
         let held = self.servers.iter().filter_map(|says| says.held);
         let mut hosts: Vec<Host> = Vec::with_capacity(4);
         for record in

@@ -9,6 +9,7 @@ mod draft;
 mod exceptions;
 mod hosts;
 mod lookups;
+mod profiles;
 mod records;
 mod servers;
 mod sight;
@@ -22,13 +23,14 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use crate::model::finding::FindingId;
-use crate::model::snapshot::{DomainEntry, DomainView, HostView, Summary};
-use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status};
+use crate::model::snapshot::{DomainEntry, DomainView, HostView, ProfileEntry, Summary};
+use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status, Subject};
 use crate::observe::state::{Changes, Horizon, State};
 
 use causes::Causes;
 use domain::{DomainAudit, audit_domain};
 use hosts::Case;
+use profiles::ProfileAudit;
 use sight::Sight;
 
 /// Turns state into snapshots, and remembers what it need not work out again.
@@ -92,10 +94,11 @@ impl Auditor {
     pub fn audit(&mut self, state: &State, changes: &Changes, now: Timestamp) -> Snapshot {
         let moved = self.refresh_sights(state, changes, now);
         self.audit_domains(state, changes, &moved, now);
-        let (hosts, findings) = self.audit_estate(state, now);
+        let profiles = self.audit_profiles(state, now);
+        let (hosts, findings) = self.audit_estate(state, &profiles, now);
         let findings = self.with_since(findings, now);
         self.generation += 1;
-        self.snapshot(hosts, findings, now)
+        self.snapshot(hosts, profiles, findings, now)
     }
 
     /// Looks again at the hosts that were touched; tells which look different to a domain now.
@@ -146,10 +149,26 @@ impl Auditor {
         }
     }
 
+    /// Every profile anew: they are few, and each looks at a few domains.
+    fn audit_profiles(&mut self, state: &State, now: Timestamp) -> Vec<ProfileAudit> {
+        let (plan, sights) = (&self.plan, &mut self.sights);
+        let horizon = Horizon::new(now, plan.stale_after());
+        let mut sight = |resolver: &Arc<Resolver>, host: &Host| {
+            let new = || Arc::new(Sight::new(plan, state, resolver, host, now));
+            sights.entry(key(resolver, host)).or_insert_with(new).clone()
+        };
+        let audits = plan.profiles.iter();
+        let audits =
+            audits.map(|profile| profiles::audit(profile, state, &horizon, &mut sight)).collect();
+        self.expires = horizon.expires();
+        audits
+    }
+
     /// What concerns more than one domain: hosts, servers, exceptions, causes.
     fn audit_estate(
         &mut self,
         state: &State,
+        profiles: &[ProfileAudit],
         now: Timestamp,
     ) -> (Vec<Arc<HostView>>, Vec<Arc<Finding>>) {
         let audits = || self.domains.iter().flatten();
@@ -157,7 +176,7 @@ impl Auditor {
             audits().flat_map(|audit| &audit.findings).cloned().collect();
         let mut used = HashSet::<SightKey, FixedState>::default();
         let mut hosts = Vec::new();
-        for (host, (domains, keys)) in self.uses() {
+        for (host, (domains, keys)) in self.uses(profiles) {
             let sights: Vec<&Arc<Sight>> =
                 keys.iter().filter_map(|key| self.sights.get(key)).collect();
             let case = Case { plan: &self.plan, host, sights, domains };
@@ -170,21 +189,29 @@ impl Auditor {
         let views = audits().map(|audit| &*audit.view);
         let sights =
             self.sights.iter().filter(|(key, _)| used.contains(key)).map(|(_, sight)| sight);
-        let dead = servers::check(&self.plan, state, views, sights, &horizon, &mut findings);
+        let answers = profiles.iter().flat_map(|audit| &audit.view.answers);
+        let seen = servers::Seen { views, answers, sights };
+        let dead = servers::check(&self.plan, state, seen, &horizon, &mut findings);
+        profiles::check(&self.plan, profiles, &mut findings);
         let (findings, accepted) = exceptions::apply(&self.plan, findings, now);
         let mut causes = Causes::new(findings, accepted);
         causes.explain_by_servers(&dead);
         causes.explain_hosts();
         audits().for_each(|audit| causes.explain_domain(audit));
         let mut findings = causes.done();
-        self.expires = horizon.expires().min(exceptions::expire(&self.plan, now));
+        let expires = horizon.expires().min(exceptions::expire(&self.plan, now));
+        self.expires = self.expires.min(expires);
         self.sights.retain(|key, _| used.contains(key));
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)
     }
 
-    /// Every published host, the domains that publish it, and who sees it.
-    fn uses(&self) -> BTreeMap<&Host, (Vec<&DomainView>, Vec<SightKey>)> {
+    /// Every host that is published or that profiles come to, the domains that publish it, and who
+    /// sees it.
+    fn uses<'a>(
+        &'a self,
+        profiles: &'a [ProfileAudit],
+    ) -> BTreeMap<&'a Host, (Vec<&'a DomainView>, Vec<SightKey>)> {
         let mut hosts: HashMap<&Host, (Vec<&DomainView>, Vec<SightKey>), FixedState> =
             HashMap::default();
         for audit in self.domains.iter().flatten() {
@@ -197,6 +224,12 @@ impl Auditor {
                 if !keys.iter().any(|(resolver, _)| *resolver == id(&sight.resolver)) {
                     keys.push(key_of(sight));
                 }
+            }
+        }
+        for sight in profiles.iter().flat_map(|audit| &audit.sights) {
+            let (_, keys) = hosts.entry(&sight.host).or_default();
+            if !keys.iter().any(|(resolver, _)| *resolver == id(&sight.resolver)) {
+                keys.push(key_of(sight));
             }
         }
         hosts.into_iter().collect()
@@ -218,6 +251,7 @@ impl Auditor {
     fn snapshot(
         &self,
         hosts: Vec<Arc<HostView>>,
+        profiles: Vec<ProfileAudit>,
         findings: Vec<Arc<Finding>>,
         now: Timestamp,
     ) -> Snapshot {
@@ -249,6 +283,7 @@ impl Auditor {
             status: statuses.max().map_or(Status::Ok, Status::from),
             domains: self.domains.iter().flatten().map(entry).collect(),
             hosts,
+            profiles: profiles.into_iter().map(|audit| profile(audit, &findings)).collect(),
             findings,
             summary,
         }
@@ -264,6 +299,16 @@ fn worst_by_domain(findings: &[Arc<Finding>]) -> HashMap<&str, Status, FixedStat
         }
     }
     worst
+}
+
+/// A profile with the worst finding about it.
+fn profile(audit: ProfileAudit, findings: &[Arc<Finding>]) -> ProfileEntry {
+    let name = &audit.view.profile.name;
+    let is_about =
+        |finding: &&Arc<Finding>| matches!(&finding.subject, Subject::Profile(of) if of == name);
+    let about = findings.iter().filter(|finding| finding.is_active()).filter(is_about);
+    let worst = about.map(|finding| finding.severity).max();
+    ProfileEntry { status: worst.map_or(Status::Ok, Status::from), view: audit.view }
 }
 
 /// Worst first, then by check, subject and id.

@@ -336,6 +336,11 @@ pages! {
     HostDegraded "host-degraded"
     HostSlow "host-slow"
     AllHostsDown "all-hosts-down"
+    ProfileNoSuffix "profile-no-suffix"
+    ProfileNoKms "profile-no-kms"
+    ProfileShadowed "profile-shadowed"
+    ProfilePinned "profile-pinned"
+    ProfileBelowThreshold "profile-below-threshold"
 }
 
 #[cfg(test)]
@@ -461,9 +466,9 @@ mod tests {
         }
         let place = "\n    slmgr.vbs /sdns  # on the KMS host\n";
         assert!(page_for_terminal(Check::SrvMissing).contains(place));
-        let later = format!("# profile-no-kms\n\n{NOT_BUILT}");
-        assert_eq!(page_for_terminal(Check::ProfileNoKms), later);
-        assert_eq!(summary(Check::ProfileNoKms), None);
+        let later = format!("# record-vanished\n\n{NOT_BUILT}");
+        assert_eq!(page_for_terminal(Check::RecordVanished), later);
+        assert_eq!(summary(Check::RecordVanished), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::model::{Host, LookupOutcome, Name, Probe, Reachability, Record, Snaps
 
 /// The families of the estate, in the order of the contract. Each is built, encoded and dropped before
 /// the next, so that the largest one's text bounds the memory.
-pub(super) const ESTATE: [fn(&Snapshot) -> Family; 16] = [
+pub(super) const ESTATE: [fn(&Snapshot) -> Family; 18] = [
     srv_record_info,
     srv_records,
     srv_record_ttl,
@@ -27,6 +27,8 @@ pub(super) const ESTATE: [fn(&Snapshot) -> Family; 16] = [
     endpoint_connect_duration,
     endpoint_bind_duration,
     findings,
+    profile_ok,
+    profile_client_error_info,
     domain_last_audit,
 ];
 
@@ -166,6 +168,26 @@ fn findings(snapshot: &Snapshot) -> Family {
     for ((domain, check, severity, state), count) in counts {
         let labels = [domain.as_str(), check.as_str(), severity.as_str(), state.as_str()];
         family.push(labels, number(count));
+    }
+    family
+}
+
+fn profile_ok(snapshot: &Snapshot) -> Family {
+    let mut family = Family::new(names::PROFILE_OK);
+    for entry in &snapshot.profiles {
+        if let Some(is_served) = entry.view.is_served() {
+            family.push([&*entry.view.profile.name], truth(is_served));
+        }
+    }
+    family
+}
+
+fn profile_client_error_info(snapshot: &Snapshot) -> Family {
+    let mut family = Family::new(names::PROFILE_CLIENT_ERROR_INFO);
+    for entry in &snapshot.profiles {
+        if let Some(code) = entry.view.client_error() {
+            family.push([&*entry.view.profile.name, &code.to_string()], 1.0);
+        }
     }
     family
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::finding::ClientError;
+use super::observation::display_and_serialize_as_str;
 use super::profile::Product;
 use super::snapshot::HostStatus;
 use super::{Host, LookupOutcome, Name};
@@ -70,6 +71,20 @@ pub enum Effect {
     NotReached,
 }
 
+impl Effect {
+    /// A word for reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GoesOn => "goes-on",
+            Self::Ends => "ends",
+            Self::Unknown => "unknown",
+            Self::NotReached => "not-reached",
+        }
+    }
+}
+
+display_and_serialize_as_str!(Effect);
+
 /// Where the search ends, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -85,6 +100,20 @@ pub enum End {
     Exhausted,
     /// What this domain answers is not known.
     Unknown(Name),
+}
+
+impl End {
+    /// A word for reports.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Answered(_) => "answered",
+            Self::Declined(_) => "declined",
+            Self::NoSuffix => "no-suffix",
+            Self::Exhausted => "exhausted",
+            Self::Unknown(_) => "unknown",
+        }
+    }
 }
 
 /// A host that the client may pick.
@@ -124,6 +153,25 @@ pub enum Verdict {
     Unknown,
     /// The client shows an error.
     Fails(Failure),
+}
+
+impl Verdict {
+    /// A word for reports.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Unknown => "unknown",
+            Self::Fails(_) => "fails",
+        }
+    }
+
+    /// What Windows and Office show, where that is known.
+    pub fn error(&self) -> Option<ClientError> {
+        match self {
+            Self::Fails(failure) => failure.error,
+            Self::Served | Self::Unknown => None,
+        }
+    }
 }
 
 /// Why a client finds no host.

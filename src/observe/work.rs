@@ -14,7 +14,8 @@ use siphasher::sip::SipHasher13;
 use crate::model::observation::MAX_ENDPOINTS;
 use crate::model::plan::Depth;
 use crate::model::{
-    EndpointKey, Host, LookupKey, Name, Plan, PlannedDomain, Reachability, Record, Resolver,
+    EndpointKey, Host, LookupKey, Name, Plan, PlannedDomain, Profile, Reachability, Record,
+    Resolver,
 };
 
 use super::resolution::{ADDRESS_KINDS, Verdict, resolve};
@@ -43,7 +44,8 @@ impl Turn {
     pub const ALWAYS: Self = Self { every: 1, offset: 0 };
 }
 
-/// The SRV lookups of a plan: every domain on every server that it is asked of, each once.
+/// The SRV lookups of a plan: every domain on every server that it is asked of, and over the paths of
+/// the profiles that search it; each once.
 pub fn srv_keys(plan: &Plan) -> Vec<LookupKey> {
     let mut keys = Vec::new();
     for domain in &plan.domains {
@@ -56,6 +58,7 @@ pub fn srv_keys(plan: &Plan) -> Vec<LookupKey> {
             }
         }
     }
+    keys.extend(plan.profile_keys());
     keys
 }
 
@@ -70,6 +73,7 @@ pub fn work(plan: &Plan, state: &State, now: Timestamp) -> Work {
         work: Work::default(),
     };
     plan.domains.iter().for_each(|domain| planner.add_domain(domain));
+    plan.profiles.iter().for_each(|profile| planner.add_profile(profile));
     planner.work
 }
 
@@ -121,6 +125,15 @@ impl Planner<'_> {
             for (_, host) in hosts.drain(..) {
                 self.add_host(resolver, host, &mut room);
             }
+        }
+    }
+
+    /// What its clients may come to over its path. What a domain brings already is the same key.
+    fn add_profile(&mut self, profile: &Profile) {
+        profile.search.iter().for_each(|domain| self.add_domain(domain));
+        for (host, _) in profile.fixed_hosts() {
+            let mut room = MAX_ENDPOINTS;
+            self.add_host(&profile.resolver, host.clone(), &mut room);
         }
     }
 

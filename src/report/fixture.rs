@@ -170,6 +170,7 @@ pub(crate) fn snapshot(
         domains,
         hosts,
         findings,
+        profiles: Vec::new(),
         summary,
     }
 }

@@ -50,15 +50,21 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Rows as lines, each column as wide as its widest cell, two spaces between columns.
-pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        rows.iter().map(|row| width_of(&row[column])).max().unwrap_or(0)
-    });
-    rows.iter().map(|row| padded_row(row, &widths)).collect()
+/// Rows as lines, each column as wide as its widest cell, two spaces between columns. Empty columns
+/// vanish, and a row may end early.
+pub(super) fn aligned<R: AsRef<[String]>>(rows: &[R]) -> Vec<String> {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        let row = row.as_ref();
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = width_of(cell).max(*width);
+        }
+    }
+    rows.iter().map(|row| padded_row(row.as_ref(), &widths)).collect()
 }
 
-fn padded_row<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
+fn padded_row(row: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
     for (cell, width) in row.iter().zip(widths).filter(|(_, width)| **width > 0) {
         if !line.is_empty() {

@@ -277,7 +277,7 @@ pub fn hosts(snapshot: &Snapshot) -> Vec<String> {
 fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
     let own = match &finding.subject {
         Subject::Domain(domain) | Subject::Record { domain, .. } => Some(domain),
-        Subject::Server(_) | Subject::Host(_) => None,
+        Subject::Server(_) | Subject::Host(_) | Subject::Profile(_) => None,
     };
     let hit: Vec<&str> = finding.domains.iter().map(Name::as_str).collect();
     let is_own = hit.len() == 1 && own == finding.domains.first();

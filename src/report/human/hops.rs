@@ -15,7 +15,7 @@ pub(super) fn hops(snapshot: &Snapshot, finding: &Finding) -> Vec<String> {
             answers(snapshot, domain, finding.resolver.as_deref())
         }
         Subject::Host(host) => endpoints(snapshot, host),
-        Subject::Server(_) => Vec::new(),
+        Subject::Server(_) | Subject::Profile(_) => Vec::new(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The report that a person reads: first a sentence with the verdict, then the domains, worst first,
-//! one line each, with the findings below the first domain that they hit, then the counts.
+//! one line each, with the findings below the first domain that they hit, then the profiles, then the
+//! counts.
 
 mod finding;
 mod hops;
 mod index;
+mod profiles;
 mod verdict;
 
 use std::collections::HashSet;
@@ -35,6 +37,7 @@ pub fn human(snapshot: &Snapshot, style: &Style) -> String {
     page.paragraph(Ink::of(snapshot.status), &verdict(snapshot));
     page.blank();
     page.domains();
+    page.profiles();
     page.blank();
     page.line(0, &closing(snapshot));
     page.out
