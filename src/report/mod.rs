@@ -3,6 +3,7 @@
 //! Every format reads the same snapshot and decides nothing: verdicts, texts and remedies stand in
 //! the findings, once. What comes from the network is shown with its control characters escaped.
 
+mod document;
 mod human;
 mod json;
 mod nagios;
@@ -14,6 +15,7 @@ use crate::model::{Severity, Snapshot};
 #[cfg(test)]
 pub(crate) mod fixture;
 
+pub use document::{Cell, Document, Item, Remedy, Section, State, Suite, Table};
 pub use human::{Style, human, verdict};
 pub use json::{json, json_domain, json_domains, json_findings, json_hosts, json_text};
 pub use nagios::{Plugin, nagios, nagios_unknown};
