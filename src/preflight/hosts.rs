@@ -1,9 +1,11 @@
 //! The hosts that clients may pick, and their addresses over the path.
 
+use std::sync::Arc;
+
 use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::snapshot::ProfileView;
-use crate::model::{Check, Host};
-use crate::observe::resolution::{Resolution, Verdict, resolve};
+use crate::model::{Check, Host, LookupKey, Upstream};
+use crate::observe::resolution::{ADDRESS_KINDS, Resolution, Verdict, resolve};
 use crate::observe::state::Horizon;
 
 use super::words::{MOST, counted, listed, short};
@@ -21,7 +23,7 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
     for choice in &choices {
         let host = &choice.host;
         let found = resolve(scene.state, &scene.profile.resolver, &host.target, &horizon);
-        if found.verdict == Verdict::Pending {
+        if !is_asked(scene, host) {
             return None;
         }
         let (row, count) = row(scene, host, &found);
@@ -47,6 +49,17 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
         tells: &[Check::TargetUnresolvable],
         ..Step::new(StepId::Hosts, state, message)
     })
+}
+
+/// Whether every server was asked for its addresses.
+fn is_asked(scene: &Scene, host: &Host) -> bool {
+    let upstreams = &scene.profile.resolver.upstreams;
+    let is_known = |upstream: &Arc<Upstream>, kind| {
+        let key = LookupKey { upstream: upstream.clone(), name: host.target.clone(), kind };
+        scene.state.lookup(&key).is_some()
+    };
+    host.target.as_address().is_some()
+        || upstreams.iter().all(|one| ADDRESS_KINDS.iter().all(|kind| is_known(one, *kind)))
 }
 
 /// The row, and how many addresses can be reached over the path.

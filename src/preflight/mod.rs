@@ -84,8 +84,9 @@ impl<'a> Scene<'a> {
     }
 
     fn view(&self) -> Option<&'a Arc<ProfileView>> {
-        let mut entries = self.snapshot.profiles.iter();
-        entries.map(|entry| &entry.view).find(|view| view.profile.name == self.profile.name)
+        let entries = self.snapshot.profiles.iter();
+        let mut views = entries.map(|entry| &entry.view);
+        views.find(|view| view.profile.name == self.profile.name)
     }
 }
 

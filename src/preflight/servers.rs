@@ -1,6 +1,6 @@
 //! Each DNS server answers from there, over UDP and over TCP.
 
-use crate::model::preflight::{Cell, Reach, Row, Step, StepId, StepState};
+use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::{Answer, Check, LookupOutcome, Server};
 
 use super::words::{counted, from, listed};
@@ -72,13 +72,5 @@ fn message(scene: &Scene, seen: &[(Server, &Answer, &Answer)]) -> String {
     match seen {
         [(server, ..)] => format!("{server} answers over UDP and TCP"),
         seen => format!("all {} answer over UDP and TCP", counted(seen.len(), "server")),
-    }
-}
-
-/// A server of which nothing is known yet.
-impl Reach {
-    /// Whether both transports were tried.
-    pub fn is_known(&self) -> bool {
-        self.udp.is_some() && self.tcp.is_some()
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::model::discovery::{Effect, End};
-use crate::model::observation::Answer;
 use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::snapshot::{AnswerView, ProfileView};
-use crate::model::{Check, Discovery, LookupOutcome, Name, PlannedDomain, Record};
+use crate::model::{Answer, Check, Discovery, LookupOutcome, Name, PlannedDomain};
 
 use super::Scene;
 use super::words::{MOST, counted, listed, short};
@@ -58,9 +57,6 @@ fn answers<'v>(view: &'v ProfileView, domain: &PlannedDomain) -> Vec<&'v AnswerV
 type Said<'a> = (LookupOutcome, BTreeSet<(&'a Name, u16, u16, u16)>);
 
 fn said(answer: &Answer) -> Said<'_> {
-    let identity =
-        |record: &'_ Record| (record.priority, record.weight, record.port, record.target.clone());
-    let _ = identity;
     let records = answer
         .records
         .iter()
