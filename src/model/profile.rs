@@ -8,7 +8,7 @@ use super::observation::display_and_serialize_as_str;
 use super::{Host, Labels, Name, Path, PlannedDomain, Resolver};
 
 /// A declared kind of client.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// Unique within a plan.
     pub name: Arc<str>,
