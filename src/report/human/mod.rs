@@ -2,9 +2,10 @@
 //! one line each, with the findings below the first domain that they hit, then the profiles, then the
 //! counts.
 
-mod finding;
-mod hops;
-mod index;
+pub(super) mod finding;
+pub(super) mod hops;
+pub(super) mod index;
+pub(super) mod preflight;
 mod profiles;
 mod verdict;
 
@@ -13,6 +14,7 @@ use std::collections::HashSet;
 use index::Index;
 pub use verdict::verdict;
 
+use super::document::State;
 use super::text::{counted, listed, width_of};
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{DomainEntry, DomainHost};
@@ -50,7 +52,8 @@ const MAX_NAME_COLUMN: usize = 40;
 /// Of a list in prose, unless all is wanted.
 const MOST_LISTED: usize = 3;
 
-fn closing(snapshot: &Snapshot) -> String {
+/// The last line: what was looked at, and what came of it.
+pub(super) fn closing(snapshot: &Snapshot) -> String {
     let summary = &snapshot.summary;
     let explained = snapshot.findings.iter().filter(|finding| !finding.is_active()).count();
     let more = if explained == 0 { String::new() } else { format!(", {explained} explained") };
@@ -86,8 +89,7 @@ impl<'a> Page<'a> {
 
     /// Every domain, worst first; what hits no domain stands before the healthy ones.
     fn domains(&mut self) {
-        let mut entries: Vec<&'a DomainEntry> = self.snapshot.domains.iter().collect();
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.status));
+        let entries = worst_first(self.snapshot);
         let healthy = entries.partition_point(|entry| entry.status >= Status::Warning);
         let (troubled, healthy) = entries.split_at(healthy);
         for entry in troubled {
@@ -130,17 +132,7 @@ impl<'a> Page<'a> {
     /// What else hits the domain: told above, or not worth more than its name; and what of it was
     /// not looked at.
     fn notes(&self, entry: &DomainEntry, findings: &[&Finding]) -> String {
-        let left_out = entry.view.left_out;
-        let beyond = [
-            (left_out.records, "records"),
-            (left_out.addresses, "addresses"),
-            (left_out.endpoints, "endpoints"),
-        ];
-        let mut notes: Vec<String> = beyond
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{what} left out: {count}"))
-            .collect();
+        let mut notes = left_out(entry);
         for finding in findings {
             let note = if self.told.contains(&finding.id) {
                 format!("see {} above", finding.check)
@@ -158,7 +150,7 @@ impl<'a> Page<'a> {
         let name = entry.view.domain.name.as_str();
         let padding = self.name_column.saturating_sub(name.len());
         let ink = Ink::of(entry.status);
-        self.paint(ink, mark(entry.status));
+        self.paint(ink, State::from(entry.status).mark());
         self.out.push(' ');
         self.paint(Ink::Strong, name);
         self.out.extend(std::iter::repeat_n(' ', padding + 2));
@@ -219,11 +211,15 @@ impl<'a> Page<'a> {
     }
 
     fn paint(&mut self, ink: Ink, text: &str) {
-        if self.style.color && !text.is_empty() {
-            self.out.extend([ink.escape(), text, "\u{1b}[0m"]);
-        } else {
-            self.out.push_str(text);
-        }
+        paint(&mut self.out, self.style, ink, text);
+    }
+}
+
+fn paint(out: &mut String, style: Style, ink: Ink, text: &str) {
+    if style.color && !text.is_empty() && !matches!(ink, Ink::Plain) {
+        out.extend([ink.escape(), text, "\u{1b}[0m"]);
+    } else {
+        out.push_str(text);
     }
 }
 
@@ -239,6 +235,7 @@ enum Ink {
     Ok,
     Strong,
     Faint,
+    Plain,
 }
 
 impl Ink {
@@ -259,21 +256,32 @@ impl Ink {
             Self::Ok => "\u{1b}[32m",
             Self::Strong => "\u{1b}[1m",
             Self::Faint => "\u{1b}[2m",
+            Self::Plain => "",
         }
     }
 }
 
-/// Different shapes, for those who do not see colours.
-fn mark(status: Status) -> &'static str {
-    match status {
-        Status::Critical => "✘",
-        Status::Warning => "!",
-        Status::Info => "i",
-        Status::Ok => "✔",
-    }
+/// The domains, the worst first, else by name.
+pub(super) fn worst_first(snapshot: &Snapshot) -> Vec<&DomainEntry> {
+    let mut entries: Vec<&DomainEntry> = snapshot.domains.iter().collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.status));
+    entries
 }
 
-fn without_hosts(entry: &DomainEntry) -> &'static str {
+/// What of a domain was not looked at.
+pub(super) fn left_out(entry: &DomainEntry) -> Vec<String> {
+    let left_out = entry.view.left_out;
+    let beyond = [
+        (left_out.records, "records"),
+        (left_out.addresses, "addresses"),
+        (left_out.endpoints, "endpoints"),
+    ];
+    let beyond = beyond.into_iter().filter(|(count, _)| *count > 0);
+    beyond.map(|(count, what)| format!("{what} left out: {count}")).collect()
+}
+
+/// What stands in a domain's line where no host is published.
+pub(super) fn without_hosts(entry: &DomainEntry) -> &'static str {
     let answers = &entry.view.answers;
     let told = answers.iter().any(|view| view.answer.outcome.is_usable());
     match entry.view.domain.kms {
@@ -285,21 +293,21 @@ fn without_hosts(entry: &DomainEntry) -> &'static str {
     }
 }
 
-fn host_and_share(host: &DomainHost) -> String {
+pub(super) fn host_and_share(host: &DomainHost) -> String {
     format!("{} {} {}", short_host(&host.host), percent(host.share), host.status)
 }
 
 /// The port shows only where it is not the usual one.
-fn short_host(host: &Host) -> String {
+pub(super) fn short_host(host: &Host) -> String {
     if host.port == KMS_PORT { host.target.to_string() } else { host.to_string() }
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 0.5 { "<1 %".to_owned() } else { format!("{percent:.0} %") }
 }
 
-fn texts(names: &[Name]) -> Vec<&str> {
+pub(super) fn texts(names: &[Name]) -> Vec<&str> {
     names.iter().map(Name::as_str).collect()
 }
 

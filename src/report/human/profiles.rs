@@ -1,7 +1,8 @@
 //! The declared clients: a matrix, profile × host, with the part of clients that each host serves.
 
 use super::super::text::{aligned, clean, width_of};
-use super::{Ink, Page, mark, percent, short_host};
+use super::super::document::State;
+use super::{Ink, Page, percent, short_host};
 use crate::model::discovery::{Choice, End};
 use crate::model::snapshot::{HostStatus, ProfileEntry, ProfileView};
 use crate::model::{Discovery, Host};
@@ -30,7 +31,7 @@ impl Page<'_> {
         self.paint(Ink::Faint, head);
         self.out.push('\n');
         for (entry, row) in entries.iter().zip(rows) {
-            self.paint(Ink::of(entry.status), mark(entry.status));
+            self.paint(Ink::of(entry.status), State::from(entry.status).mark());
             self.line(1, row);
         }
     }
