@@ -206,3 +206,208 @@ fn hidden(
         Some((domain.clone(), hosts.find(|host| status(host).is_up())?))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Labels, Path, Resolver};
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).expect("a name")
+    }
+
+    fn profile(suffixes: &[&str], selection: Selection) -> Profile {
+        let (upstreams, path) = (Vec::new(), Arc::new(Path::default()));
+        let resolver =
+            Resolver { name: "hq".into(), upstreams, path, labels: Labels::default(), base: None };
+        let suffixes = suffixes.iter().map(|suffix| name(suffix)).collect();
+        Profile { suffixes, selection, ..Profile::of("lab", Arc::new(resolver)) }.with_search()
+    }
+
+    /// One suffix that offers these hosts: `k0.test` and so on.
+    fn offered(selection: Selection, hosts: &[(u16, u16, HostStatus)]) -> Discovery {
+        let target = |at: usize| name(&format!("k{at}.test"));
+        let record = |(at, (priority, weight, _)): (usize, &(u16, u16, HostStatus))| Record {
+            priority: *priority,
+            weight: *weight,
+            port: 1688,
+            target: target(at),
+            ttl: 60,
+        };
+        let records: Vec<Record> = hosts.iter().enumerate().map(record).collect();
+        let told =
+            |_: &Name| Told { outcome: Some(LookupOutcome::Records), records: records.clone() };
+        let status = |host: &Host| {
+            let at = (0..hosts.len()).find(|at| target(*at) == host.target);
+            hosts[at.expect("offered")].2
+        };
+        discover(&profile(&["a.test"], selection), Product::Windows, told, status)
+    }
+
+    fn host(at: usize) -> Host {
+        Host { target: name(&format!("k{at}.test")), port: 1688 }
+    }
+
+    /// The chance of each host to be the first that answers, by walking every order in which a client
+    /// may try them: within a priority it picks by weight among those not tried yet, at random where
+    /// all of them weigh nothing; then comes the next priority.
+    fn walked(
+        tiers: &[Vec<usize>],
+        hosts: &[(u16, u16, HostStatus)],
+        chance: f64,
+        served: &mut [f64],
+    ) {
+        let Some((tier, later)) = tiers.split_first() else { return };
+        if tier.is_empty() {
+            return walked(later, hosts, chance, served);
+        }
+        let sum: u32 = tier.iter().map(|at| u32::from(hosts[*at].1)).sum();
+        for at in tier {
+            #[expect(clippy::cast_precision_loss, reason = "a handful of hosts")]
+            let part = match sum {
+                0 => 1.0 / tier.len() as f64,
+                _ => f64::from(hosts[*at].1) / f64::from(sum),
+            };
+            if part == 0.0 {
+                continue;
+            }
+            if hosts[*at].2.is_up() {
+                served[*at] += chance * part;
+            } else {
+                let rest: Vec<usize> = tier.iter().copied().filter(|one| one != at).collect();
+                let tiers: Vec<Vec<usize>> = [vec![rest], later.to_vec()].concat();
+                walked(&tiers, hosts, chance * part, served);
+            }
+        }
+    }
+
+    /// By walking the picks of RFC 2782; of clients that ignore them, all hosts are alike.
+    fn expected(selection: Selection, hosts: &[(u16, u16, HostStatus)]) -> Vec<f64> {
+        let alike: Vec<_> = hosts.iter().map(|(_, _, status)| (0, 0, *status)).collect();
+        let hosts = if selection == Selection::Uniform { alike.as_slice() } else { hosts };
+        let mut priorities: Vec<u16> = hosts.iter().map(|host| host.0).collect();
+        priorities.sort_unstable();
+        priorities.dedup();
+        let tier =
+            |priority: &u16| (0..hosts.len()).filter(|at| hosts[*at].0 == *priority).collect();
+        let tiers: Vec<Vec<usize>> = priorities.iter().map(tier).collect();
+        let mut served = vec![0.0; hosts.len()];
+        walked(&tiers, hosts, 1.0, &mut served);
+        served
+    }
+
+    fn statuses() -> impl Strategy<Value = HostStatus> {
+        use HostStatus::{Degraded, Down, Unknown, Up};
+        proptest::sample::select(vec![Up, Down, Down, Degraded, Unknown])
+    }
+
+    fn selections() -> impl Strategy<Value = Selection> {
+        proptest::sample::select(vec![Selection::Weighted, Selection::Uniform])
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_those_of_every_order_of_picks(
+            hosts in proptest::collection::vec((0_u16..3, prop_oneof![Just(0_u16), 0..4_u16, any::<u16>()], statuses()), 1..6),
+            selection in selections(),
+        ) {
+            let discovery = offered(selection, &hosts);
+            let all_up: Vec<_> = hosts.iter().map(|(p, w, _)| (*p, *w, HostStatus::Up)).collect();
+            let near = |one: f64, other: f64| (one - other).abs() < 1e-9;
+            for (at, (first, live)) in expected(selection, &all_up).into_iter().zip(expected(selection, &hosts)).enumerate() {
+                let choice = discovery.hosts.iter().find(|choice| choice.host == host(at)).expect("offered");
+                prop_assert!(near(choice.share, first), "{at}: share {} is not {first}", choice.share);
+                prop_assert!(near(choice.live_share, live), "{at}: live {} is not {live}", choice.live_share);
+            }
+            for failover in &discovery.failovers {
+                let failed: Vec<_> = hosts.iter().enumerate().map(|(at, (p, w, status))| {
+                    (*p, *w, if host(at) == failover.host { HostStatus::Down } else { *status })
+                }).collect();
+                let then = expected(selection, &failed);
+                let takes = |at: usize| failover.takes_over.iter().find(|(taker, _)| *taker == host(at)).map_or(0.0, |(_, part)| *part);
+                for (at, part) in then.iter().enumerate() {
+                    prop_assert!(near(takes(at), *part), "without {}: {at} gets {} instead of {part}", failover.host, takes(at));
+                }
+                let verdict = offered(selection, &failed).verdict;
+                prop_assert_eq!(&failover.verdict, &verdict);
+                let served = then.iter().sum::<f64>() > 0.5;
+                prop_assert_eq!(verdict == Verdict::Served, served);
+            }
+        }
+
+        /// The search as the design tells it, step by step, in other words than the code.
+        #[test]
+        fn a_search_ends_where_the_model_says(outcomes in proptest::collection::vec(proptest::sample::select(LookupOutcome::ALL.to_vec()), 0..5)) {
+            let suffixes: Vec<String> = (0..outcomes.len()).map(|at| format!("s{at}.test")).collect();
+            let names: Vec<&str> = suffixes.iter().map(String::as_str).collect();
+            let record = Record { priority: 0, weight: 0, port: 1688, target: name("k0.test"), ttl: 60 };
+            let told = |domain: &Name| {
+                let at = names.iter().position(|name| *name == domain.as_str()).expect("asked");
+                let records = if outcomes[at] == LookupOutcome::Records { vec![record.clone()] } else { vec![] };
+                Told { outcome: Some(outcomes[at]), records }
+            };
+            let profile = profile(&names, Selection::Weighted);
+            let discovery = discover(&profile, Product::Office, told, |_| HostStatus::Up);
+            if let Some(first) = outcomes.iter().position(|outcome| *outcome == LookupOutcome::Records) {
+                prop_assert_eq!(&discovery.end, &End::Answered(name(names[first])));
+                prop_assert_eq!(&discovery.verdict, &Verdict::Served);
+                let reached = discovery.steps.iter().filter(|step| step.effect != Effect::NotReached).count();
+                prop_assert_eq!(reached, first + 1);
+            } else {
+                let failed = outcomes.iter().find(|outcome| !outcome.is_usable());
+                let nodata = outcomes.iter().find(|outcome| **outcome == LookupOutcome::Nodata);
+                let code = failed.or(nodata).or(outcomes.first()).map_or(Some(NO_SUFFIX), |outcome| errors::of_lookup(*outcome));
+                let failure = discovery.failure().expect("nothing has records");
+                prop_assert_eq!(failure.error, code);
+                let told = failure.domain.as_ref().map(|domain| told(domain).outcome);
+                prop_assert_eq!(told.flatten(), failed.or(nodata).or(outcomes.first()).copied());
+            }
+        }
+    }
+
+    /// The algorithm of RFC 2782 as it stands there, drawn many times: a running sum over the records
+    /// in an order with those of weight 0 first, and a random number up to the sum, both included.
+    #[test]
+    fn drawing_as_the_rfc_says_comes_to_the_same_shares() {
+        use rand::{Rng as _, RngExt as _, SeedableRng as _};
+        const DRAWS: u32 = 40_000;
+        let mut random = rand::rngs::SmallRng::seed_from_u64(2782);
+        let _ = random.next_u64();
+        let (up, down) = (HostStatus::Up, HostStatus::Down);
+        // Weights are large: then the one number that a record of weight 0 may be drawn by is rare.
+        let hosts =
+            [(10, 7500, up), (10, 2500, down), (10, 5000, up), (10, 0, up), (20, 30_000, up)];
+        let mut served = [0_u32; 5];
+        for _ in 0..DRAWS {
+            let mut left: Vec<usize> = vec![3, 0, 1, 2];
+            while !left.is_empty() {
+                let sum: u32 = left.iter().map(|at| hosts[*at].1).sum();
+                let drawn = random.random_range(0..=sum);
+                let mut running = 0;
+                let position = left.iter().position(|at| {
+                    running += hosts[*at].1;
+                    running >= drawn
+                });
+                let at = left.remove(position.expect("the sum is reached"));
+                if hosts[at].2 == up {
+                    served[at] += 1;
+                    break;
+                }
+            }
+        }
+        let offers = hosts.map(|(priority, weight, status)| {
+            (priority, u16::try_from(weight).expect("small"), status)
+        });
+        let discovery = offered(Selection::Weighted, &offers);
+        for (at, count) in served.into_iter().enumerate() {
+            let drawn = f64::from(count) / f64::from(DRAWS);
+            let choice = discovery.hosts.iter().find(|choice| choice.host == host(at));
+            let share = choice.expect("offered").live_share;
+            assert!((share - drawn).abs() < 0.015, "{at}: {share}, and drawn {drawn}");
+        }
+    }
+}

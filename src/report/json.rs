@@ -549,6 +549,31 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_shows_its_search_and_what_happens_if_a_host_fails() {
+        let snapshot = fixture::with_profiles();
+        let profiles = &parsed(&json(&snapshot))["profiles"];
+        let (one, other) = ("kms-e1.east.example", "kms-e2.east.example");
+        let host = |target: &str, share: f64| value!({ "target": target, "port": 1688, "share": share, "live_share": share, "status": "up" });
+        let served = value!({
+            "verdict": "served", "end": "answered", "client_error": null,
+            "search": [{ "domain": "east.example", "outcome": "records", "effect": "ends" }],
+            "hosts": [host(one, 0.75), host(other, 0.25)],
+            "if_fails": [{ "host": format!("{one}:1688"), "verdict": "served", "client_error": null,
+                           "takes_over": [{ "host": format!("{other}:1688"), "share": 1.0 }] }],
+        });
+        let expected = value!({
+            "name": "lab", "status": "ok", "domain": "east.example",
+            "kms_hosts": [format!("{one}:1688"), format!("{other}:1688")], "client_error": null,
+            "resolver": "hq", "path": "", "selection": "weighted", "windows": served, "office": served,
+        });
+        assert_eq!(profiles[0], expected);
+        let shop = &profiles[1];
+        assert_eq!((&shop["domain"], &shop["client_error"]), (&Value::Null, &value!("0x8007007B")));
+        assert_eq!(shop["kms_hosts"], value!(["kms-w1.west.example:1688"]));
+        assert_eq!(shop["office"]["client_error"], "0xC004F074");
+    }
+
+    #[test]
     fn a_finding_shows_everything_and_who_explains_it() {
         let snapshot = fixture::troubled();
         let findings = parsed(&json_findings(&snapshot));

@@ -56,6 +56,14 @@ fn with(
 }
 
 #[test]
+fn profiles_are_ok_or_show_a_code_or_are_not_known() {
+    let ok = expected(&[("profile=\"lab\"", 1.0), ("profile=\"shop\"", 0.0)]);
+    assert_eq!(family(fixture::with_profiles(), "profile_ok"), ok);
+    let shows = expected(&[("profile=\"shop\",code=\"0x8007007B\"", 1.0)]);
+    assert_eq!(family(fixture::with_profiles(), "profile_client_error_info"), shows);
+}
+
+#[test]
 fn records_are_published_with_their_least_ttl() {
     let records = [300, 60].map(|ttl| Record { ttl, ..fixture::record("k.east.example", 10, 75) });
     let snapshot = with(one_domain(&records), |_| ());
