@@ -23,8 +23,21 @@ const fn free(files: &'static str, may_import: &'static [&'static str]) -> Rule 
 }
 
 const EVERYTHING_BUT_CLI: &[&str] = &[
-    "audit", "client", "clock", "config", "daemon", "demo", "dns", "metrics", "model", "observe",
-    "preflight", "probe", "report", "stats", "web",
+    "audit",
+    "client",
+    "clock",
+    "config",
+    "daemon",
+    "demo",
+    "dns",
+    "metrics",
+    "model",
+    "observe",
+    "preflight",
+    "probe",
+    "report",
+    "stats",
+    "web",
 ];
 
 const RULES: &[Rule] = &[

@@ -12,7 +12,9 @@ use crate::config;
 use crate::daemon::{self, Told};
 use crate::metrics;
 use crate::model::profile::Machines;
-use crate::model::{Host, Name, Path, Plan, Preflight, Profile, Resolver, Server, Severity, Status};
+use crate::model::{
+    Host, Name, Path, Plan, Preflight, Profile, Resolver, Server, Severity, Status,
+};
 use crate::report::{self, Plugin, Style};
 
 use super::check::FailOn;
@@ -241,32 +243,27 @@ fn ad_hoc(flags: &AdHoc) -> Result<Profile, Problem> {
         return Err(format!("error: --suffix {twice} is given twice; give each suffix once"));
     }
     if flags.server.is_empty() {
-        return Err("error: --server is missing; give the DNS servers that the clients will have, as in \
+        return Err(
+            "error: --server is missing; give the DNS servers that the clients will have, as in \
                     --server 10.0.0.53"
-            .to_owned());
+                .to_owned(),
+        );
     }
-    let path = Path {
-        source: flags.source,
-        interface: flags.interface.clone(),
-        ..Path::default()
-    };
+    let path = Path { source: flags.source, interface: flags.interface.clone(), ..Path::default() };
     check_source(flags)?;
     let resolver = config::resolver_of(COMMAND_LINE, &flags.server).over(path);
+    let name = flags.subnet.map_or(COMMAND_LINE.to_owned(), |subnet| subnet.to_string());
     let profile = Profile {
         suffixes: flags.suffix.as_slice().into(),
         subnet: flags.subnet,
         kms_host: flags.kms_host.clone(),
-        machines: Machines {
-            clients: flags.clients,
-            servers: flags.servers,
-            office: flags.office,
-        },
-        ..Profile::of(COMMAND_LINE, resolver)
+        machines: Machines { clients: flags.clients, servers: flags.servers, office: flags.office },
+        ..Profile::of(&name, resolver)
     };
     Ok(profile.with_search())
 }
 
-/// The name of the profile, and of its resolver, that flags describe.
+/// The name of the resolver that flags describe; also of the profile, unless its subnet is known.
 const COMMAND_LINE: &str = "command-line";
 
 fn twice(names: &[Name]) -> Option<&Name> {

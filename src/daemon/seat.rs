@@ -79,11 +79,7 @@ mod tests {
     use super::*;
 
     fn path(source: &str, interface: Option<&str>) -> Path {
-        Path {
-            source: source.parse().ok(),
-            interface: interface.map(Arc::from),
-            ..Path::default()
-        }
+        Path { source: source.parse().ok(), interface: interface.map(Arc::from), ..Path::default() }
     }
 
     #[test]

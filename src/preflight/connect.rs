@@ -5,7 +5,7 @@ use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::snapshot::{EndpointView, HostStatus, ProfileView};
 use crate::model::{Check, Host, Probe, ProbeOutcome, Reachability};
 
-use super::words::{MOST, from, listed, short};
+use super::words::{MOST, listed, short};
 use super::{Scene, summed};
 
 pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
@@ -26,7 +26,9 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
     }
     let state = match summed(rows.iter().map(|row| row.state)) {
         // Every address is down, but some host's state is not known.
-        StepState::Failed if !view.choices().iter().all(|choice| choice.status == HostStatus::Down) => {
+        StepState::Failed
+            if !view.choices().iter().all(|choice| choice.status == HostStatus::Down) =>
+        {
             StepState::Unknown
         }
         state => state,
@@ -105,16 +107,15 @@ fn message(scene: &Scene, rows: &[Row]) -> String {
         Depth::Rpc => "as KMS",
         Depth::Tcp => "at all (connects only: depth = \"tcp\")",
     };
-    let whence = from(scene.profile);
     match (up, rows.len()) {
-        (1, 1) => format!("the only address answers {answers}{whence}"),
-        (up, all) if up == all => format!("all {all} addresses answer {answers}{whence}"),
+        (1, 1) => format!("the only address answers {answers}"),
+        (up, all) if up == all => format!("all {all} addresses answer {answers}"),
         (0, _) => {
             let mut seen: Vec<String> = rows.iter().map(outcome).collect();
             seen.dedup();
-            format!("no address answers{whence}: {}", listed(&seen, MOST))
+            format!("no address answers: {}", listed(&seen, MOST))
         }
-        (up, all) => format!("{up} of {all} addresses answer {answers}{whence}"),
+        (up, all) => format!("{up} of {all} addresses answer {answers}"),
     }
 }
 

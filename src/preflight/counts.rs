@@ -8,8 +8,11 @@ use super::Scene;
 use super::words::{MOST, listed};
 
 /// Kinds as the findings name them, in words, and what a host must count (Microsoft's documentation).
-const KINDS: [(&str, &str, u32); 3] =
-    [("clients", "Windows clients", 25), ("servers", "servers", 5), ("office", "with Office", 5)];
+const KINDS: [(&str, &str, u32); 3] = [
+    ("clients", "Windows clients", 25),
+    ("servers", "servers", 5),
+    ("office", "machines with Office", 5),
+];
 
 pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
     let machines = view.profile.machines;
@@ -23,12 +26,16 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
         let says = "how many machines will live there is not declared";
         return Step::new(StepId::Counts, StepState::Skipped, says);
     }
-    let short: Vec<String> = rows.iter().filter(|row| row.state == StepState::Info).map(words_of).collect();
+    let short: Vec<String> =
+        rows.iter().filter(|row| row.state == StepState::Info).map(words_of).collect();
     let (state, message) = match short.is_empty() {
         true => (StepState::Passed, "each host gets enough of what is declared".to_owned()),
         false => {
             let few = listed(&short, MOST);
-            (StepState::Info, format!("what is declared alone is too few {few}: some host activates none of them"))
+            (
+                StepState::Info,
+                format!("too few {few} come to some host: it then activates none of them"),
+            )
         }
     };
     let finding = findings(scene).next();
@@ -50,9 +57,11 @@ fn findings<'a>(scene: &Scene<'a>) -> impl Iterator<Item = &'a Finding> {
 }
 
 fn row(scene: &Scene, key: &str, words: &str, needed: u32, count: u32) -> Row {
-    let finding = findings(scene).find(|finding| finding.evidence.get("kind").is_some_and(|kind| kind == key));
+    let finding = findings(scene)
+        .find(|finding| finding.evidence.get("kind").is_some_and(|kind| kind == key));
     let expected = finding.and_then(|finding| finding.evidence.get("expected")?.as_object());
-    let gets = expected.into_iter().flatten().map(|(host, gets)| format!("{host} gets about {gets}"));
+    let gets =
+        expected.into_iter().flatten().map(|(host, gets)| format!("{host} gets about {gets}"));
     Row {
         state: if finding.is_some() { StepState::Info } else { StepState::Passed },
         cells: vec![

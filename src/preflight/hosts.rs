@@ -40,7 +40,11 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
     let message = match lacking.is_empty() {
         true => {
             let (hosts, addresses) = (choices.len(), counted(addresses, "address"));
-            format!("{} with {}", counted(hosts, "host"), addresses.replace("addresss", "addresses"))
+            format!(
+                "{} with {}",
+                counted(hosts, "host"),
+                addresses.replace("addresss", "addresses")
+            )
         }
         false => format!("no address for {}", listed(&lacking, MOST)),
     };
@@ -74,7 +78,8 @@ fn row(scene: &Scene, host: &Host, found: &Resolution) -> (Row, usize) {
     let (state, said) = match (found.verdict, suiting.as_slice(), found.addresses.len()) {
         (Verdict::Denied, ..) => (StepState::Failed, "has neither A nor AAAA".to_owned()),
         (Verdict::Resolved, [], 1..) => {
-            let family = if path.source.is_some_and(|source| source.is_ipv4()) { "IPv4" } else { "IPv6" };
+            let family =
+                if path.source.is_some_and(|source| source.is_ipv4()) { "IPv4" } else { "IPv6" };
             (StepState::Failed, format!("has no {family} address"))
         }
         (Verdict::Resolved, suiting, _) => (StepState::Passed, listed(suiting, MOST)),

@@ -64,7 +64,7 @@ impl<'a> Scene<'a> {
         if self.seat.obstacle.is_some() {
             return Some(match id {
                 StepId::Verdict => verdict::of_nothing(),
-                id => Step::new(id, StepState::Skipped, "not done, as nothing can leave from here"),
+                id => Step::new(id, StepState::Skipped, "not done"),
             });
         }
         if id == StepId::Servers {

@@ -3,7 +3,7 @@
 use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::{Answer, Check, LookupOutcome, Server};
 
-use super::words::{counted, from, listed};
+use super::words::{MOST, counted, listed};
 use super::{Scene, summed};
 
 pub(super) fn step(scene: &Scene) -> Option<Step> {
@@ -31,7 +31,7 @@ pub(super) fn step(scene: &Scene) -> Option<Step> {
     Some(Step {
         rows: rows.collect(),
         tells: &[Check::ServerFailure],
-        ..Step::new(StepId::Servers, state, message(scene, &seen))
+        ..Step::new(StepId::Servers, state, message(&seen))
     })
 }
 
@@ -49,7 +49,7 @@ fn shown(answer: &Answer) -> Cell {
     Cell::Timed(word, answer.rtt)
 }
 
-fn message(scene: &Scene, seen: &[(Server, &Answer, &Answer)]) -> String {
+fn message(seen: &[(Server, &Answer, &Answer)]) -> String {
     let silent = |which: &dyn Fn(bool, bool) -> bool| -> Vec<String> {
         let fits = |(_, udp, tcp): &&(Server, &Answer, &Answer)| which(answers(udp), answers(tcp));
         seen.iter().filter(fits).map(|(server, ..)| server.to_string()).collect()
@@ -63,11 +63,11 @@ fn message(scene: &Scene, seen: &[(Server, &Answer, &Answer)]) -> String {
     .filter(|(servers, _)| !servers.is_empty())
     .map(|(servers, how)| {
         let verb = if servers.len() == 1 { "answers" } else { "answer" };
-        format!("{} {verb} {how}", listed(&servers, super::words::MOST))
+        format!("{} {verb} {how}", listed(&servers, MOST))
     })
     .collect();
     if !parts.is_empty() {
-        return format!("{}{}", parts.join("; "), from(scene.profile));
+        return parts.join("; ");
     }
     match seen {
         [(server, ..)] => format!("{server} answers over UDP and TCP"),

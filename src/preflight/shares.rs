@@ -20,6 +20,9 @@ pub(super) fn step(view: &ProfileView) -> Step {
         })
         .collect();
     let (state, message) = judge(&groups);
+    if state == StepState::Skipped {
+        return Step::new(StepId::Shares, state, message);
+    }
     Step {
         rows,
         tells: &[Check::RedundancyLost, Check::RedundancyNone, Check::TierDown],

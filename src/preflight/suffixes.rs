@@ -36,7 +36,10 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
     let rows = told.iter().flat_map(|(domain, answers)| rows(search, &domain.name, answers));
     Some(Step {
         rows: rows.collect(),
-        client_error: search.failure().filter(|_| state == StepState::Failed).and_then(|failure| failure.error),
+        client_error: search
+            .failure()
+            .filter(|_| state == StepState::Failed)
+            .and_then(|failure| failure.error),
         tells: &[
             Check::SrvMissing,
             Check::SrvEmpty,
@@ -96,9 +99,7 @@ fn ending(search: &Discovery) -> (StepState, String) {
                 (StepState::Failed, says.replace("suffixs", "suffixes"))
             }
         },
-        End::Unknown(domain) => {
-            (StepState::Unknown, format!("what {domain} says is not known"))
-        }
+        End::Unknown(domain) => (StepState::Unknown, format!("what {domain} says is not known")),
         End::Fixed => (StepState::Skipped, String::new()),
     }
 }
@@ -141,8 +142,10 @@ fn effect(effect: Effect) -> &'static str {
 fn shown(answer: &Answer) -> String {
     match answer.outcome {
         LookupOutcome::Records => {
-            let records = answer.records.iter();
-            let shown = records.map(|record| {
+            let mut records: Vec<_> = answer.records.iter().collect();
+            // As clients prefer them.
+            records.sort_by_key(|record| (record.priority, std::cmp::Reverse(record.weight)));
+            let shown = records.into_iter().map(|record| {
                 format!("{} {} {}", short(&record.host()), record.priority, record.weight)
             });
             listed(&shown.collect::<Vec<_>>(), MOST)

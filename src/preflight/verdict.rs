@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::discovery::{End, Failure, Verdict};
+use crate::model::discovery::{End, Failure, Reason, Verdict};
 use crate::model::preflight::{Step, StepId, StepState};
 use crate::model::snapshot::ProfileView;
-use crate::model::{Check, Discovery, Finding, Product, Severity, Subject};
+use crate::model::{Check, Discovery, Product, Subject};
 
 use super::Scene;
 use super::words::{MOST, listed, named, short};
@@ -17,8 +17,7 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
         Some(false) => StepState::Failed,
         None => StepState::Unknown,
     };
-    let finding = findings(scene).find(|finding| finding.severity == Severity::Critical);
-    let remedy = finding.filter(|_| state == StepState::Failed).map(|finding| finding.remedy.clone());
+    let remedy = view.discoveries().find_map(|discovery| remedy(scene, discovery));
     Step {
         client_error: view.client_error(),
         remedy: remedy.unwrap_or_default(),
@@ -37,10 +36,20 @@ pub(super) fn of_nothing() -> Step {
     Step::new(StepId::Verdict, StepState::Unknown, "nothing can be told of these clients from here")
 }
 
-fn findings<'a>(scene: &Scene<'a>) -> impl Iterator<Item = &'a Finding> {
-    let subject = Subject::Profile(scene.profile.name.clone());
-    let all = scene.snapshot.findings.iter().map(|finding| &**finding);
-    all.filter(move |finding| finding.subject == subject)
+/// What mends a failure: where hosts that a search leads to are dead, what mends the first; else what
+/// the finding about the profile has.
+fn remedy(scene: &Scene, discovery: &Discovery) -> Option<String> {
+    let failure = discovery.failure()?;
+    let first = discovery.hosts.first().map(|choice| Subject::Host(choice.host.clone()));
+    let of_host =
+        first.filter(|_| failure.reason == Reason::HostsDown && discovery.hidden.is_none());
+    let own = Subject::Profile(scene.profile.name.clone());
+    let findings = of_host.iter().chain([&own]).flat_map(|subject| {
+        scene.snapshot.findings.iter().filter(move |finding| finding.subject == *subject)
+    });
+    let grave = findings.filter(|finding| finding.client_error.is_some());
+    let mut remedies = grave.map(|finding| finding.remedy.clone());
+    remedies.find(|remedy| !remedy.is_empty())
 }
 
 /// What comes of Windows and Office, together where it is the same.
@@ -52,7 +61,10 @@ fn parts(view: &ProfileView) -> Vec<String> {
         let first = said.iter().position(|other| other == words).unwrap_or_default();
         parts.entry((first, words.clone())).or_default().push(discovery.product);
     }
-    parts.into_iter().map(|((_, words), products)| format!("{} {words}", named(&products))).collect()
+    parts
+        .into_iter()
+        .map(|((_, words), products)| format!("{} {words}", named(&products)))
+        .collect()
 }
 
 /// Follows `Windows and Office`; "will" suits one as well as both.

@@ -1,6 +1,5 @@
 //! Phrases that several steps need.
 
-use crate::model::profile::Profile;
 use crate::model::srv::KMS_PORT;
 use crate::model::{Host, Product};
 
@@ -30,14 +29,6 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 pub(super) fn named(products: &[Product]) -> String {
     let names: Vec<String> = products.iter().map(ToString::to_string).collect();
     listed(&names, names.len())
-}
-
-/// ` from 10.40.7.250`, or nothing over the default path.
-pub(super) fn from(profile: &Profile) -> String {
-    match profile.path().source {
-        Some(source) => format!(" from {source}"),
-        None => String::new(),
-    }
 }
 
 /// Of a list in prose.

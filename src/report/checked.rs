@@ -290,22 +290,3 @@ fn bounded(mut lines: Vec<String>) -> Cell {
 fn headers(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::{fixture, html, junit, markdown};
-    use super::*;
-    use crate::model::Severity;
-
-    #[test]
-    fn samples() {
-        for (name, snapshot) in [("healthy", fixture::healthy()), ("troubled", fixture::troubled())]
-        {
-            let document = document(&snapshot);
-            std::fs::write(format!("/tmp/fmt-{name}.html"), html(&document)).unwrap();
-            std::fs::write(format!("/tmp/fmt-{name}.md"), markdown(&document)).unwrap();
-            std::fs::write(format!("/tmp/fmt-{name}.xml"), junit(&document, Severity::Warning))
-                .unwrap();
-        }
-    }
-}

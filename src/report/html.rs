@@ -29,10 +29,10 @@ pub fn html(document: &Document) -> String {
 const HEAD: &str = r#"<!DOCTYPE html>
 <html lang="en">
 <head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
+<meta charset="utf-8"/>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<meta name="color-scheme" content="light dark"/>
 <title>"#;
 
 struct Page {
@@ -138,7 +138,11 @@ impl Page {
         if table.rows.is_empty() {
             return;
         }
-        self.element("<table>\n<caption>", &table.caption, "</caption>\n<thead><tr>");
+        self.element(
+            "<div class=\"table\"><table>\n<caption>",
+            &table.caption,
+            "</caption>\n<thead><tr>",
+        );
         for header in &table.headers {
             self.element("<th scope=\"col\">", header, "</th>");
         }
@@ -146,7 +150,7 @@ impl Page {
         for row in &table.rows {
             self.row(row, &table.headers);
         }
-        self.markup("</tbody>\n</table>\n");
+        self.markup("</tbody>\n</table></div>\n");
     }
 
     /// On a narrow screen a row is a block, and its cells say their header.
@@ -172,7 +176,7 @@ impl Page {
             self.markup(" ");
         }
         for (at, line) in cell.lines.iter().enumerate() {
-            self.markup(if at == 0 { "" } else { "<br>" });
+            self.markup(if at == 0 { "" } else { "<br/>" });
             self.text(line);
         }
     }

@@ -14,8 +14,8 @@ use crate::model::snapshot::{
     AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut, ProfileEntry,
 };
 use crate::model::{
-    Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path,
-    Preflight, ProbeOutcome, Record, Selection, Server, Severity, Snapshot, Status, Subject,
+    Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path, Preflight,
+    ProbeOutcome, Record, Selection, Server, Severity, Snapshot, Status, Subject,
 };
 
 /// The whole report.

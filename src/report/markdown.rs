@@ -30,6 +30,8 @@ pub fn markdown(document: &Document) -> String {
 
 /// GitHub takes comments of 65,536 characters.
 const LONGEST: usize = 65_000;
+/// Of a table that belongs to no item: what matters stands first, and findings come after domains.
+const MOST_ROWS: usize = 40;
 /// For what stands at the end in any case.
 const CLOSING: usize = 1_000;
 
@@ -57,7 +59,7 @@ impl Page {
     /// As many rows as there is room for.
     fn table(&mut self, shown: &Table) {
         let room = (LONGEST - CLOSING).saturating_sub(self.text.len());
-        let mut rows = shown.rows.len();
+        let mut rows = shown.rows.len().min(MOST_ROWS);
         let mut text = table(shown, rows);
         while text.len() > room && rows > 0 {
             rows /= 2;
@@ -116,7 +118,7 @@ fn fenced(commands: &[&str]) -> String {
     let longest = runs.map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     let lines: Vec<_> = commands.iter().map(|command| clean(command)).collect();
-    format!("\n{fence}sh\n{}\n{fence}\n", lines.join("\n"))
+    format!("\n{fence}\n{}\n{fence}\n", lines.join("\n"))
 }
 
 /// The first rows, their columns aligned.
@@ -159,8 +161,8 @@ fn cell(cell: &Cell) -> String {
 
 fn marked(state: Option<State>, text: &str) -> String {
     match state {
-        Some(state) => format!("{} {text}", escaped(state.mark())),
-        None => text.to_owned(),
+        Some(state) => format!("{} {}", escaped(state.mark()), text.trim()),
+        None => text.trim().to_owned(),
     }
 }
 
@@ -182,10 +184,12 @@ fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 16);
     for character in clean(text).chars() {
         match character {
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' | '$' => {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '!' | '$' => {
                 safe.extend(['\\', character]);
             }
             '@' | '#' => safe.extend([&character.to_string(), "<!-- -->"]),
+            // A table is cut at its bars before anything else is read.
+            '|' => safe.push_str("&#124;"),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '&' => safe.push_str("&amp;"),

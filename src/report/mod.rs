@@ -19,6 +19,8 @@ mod text;
 use crate::model::{Severity, Snapshot};
 
 #[cfg(test)]
+mod document_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 
 pub use checked::document;
@@ -26,7 +28,9 @@ pub use document::{Cell, Document, Item, Remedy, Section, State, Suite, Table};
 pub use html::html;
 pub use human::preflight::{preflight_end, preflight_head, preflight_step};
 pub use human::{Style, human, verdict};
-pub use json::{json_preflight, json, json_domain, json_domains, json_findings, json_hosts, json_text};
+pub use json::{
+    json, json_domain, json_domains, json_findings, json_hosts, json_preflight, json_text,
+};
 pub use junit::junit;
 pub use markdown::markdown;
 pub use nagios::{Plugin, nagios, nagios_preflight, nagios_unknown};

@@ -26,9 +26,9 @@ pub fn preflight_verdict(preflight: &Preflight) -> String {
     let count = counted(preflight.runs.len(), "profile");
     let mut parts = Vec::new();
     if !failing.is_empty() {
-        let codes = preflight.runs.iter().filter(|run| verdict_state(run) == StepState::Failed);
-        let codes: Vec<String> = codes.map(failure).collect();
-        parts.push(format!("clients of {} will fail", listed(&codes, MOST_LISTED)));
+        let failing = preflight.runs.iter().filter(|run| verdict_state(run) == StepState::Failed);
+        let failing: Vec<String> = failing.map(failure).collect();
+        parts.push(format!("clients of {}", listed(&failing, MOST_LISTED)));
     }
     if !unknown.is_empty() {
         let names = listed(&unknown, MOST_LISTED);
@@ -45,7 +45,11 @@ pub fn preflight_verdict(preflight: &Preflight) -> String {
     let said = parts.join("; ");
     let said = match preflight.runs.len() {
         1 => said,
-        _ => format!("{} of {count} have trouble: {said}", failing.len() + unknown.len()),
+        _ => {
+            let troubled = failing.len() + unknown.len();
+            let have = if troubled == 1 { "has" } else { "have" };
+            format!("{troubled} of {count} {have} trouble: {said}")
+        }
     };
     format!("{}.", capitalised(&said))
 }
@@ -99,7 +103,8 @@ pub(super) fn cell_text(cell: &preflight::Cell) -> String {
 pub fn preflight_document(preflight: &Preflight) -> Document {
     let mut sections: Vec<Section> = preflight.runs.iter().map(section).collect();
     let further: Vec<&str> = preflight.further().map(|finding| finding.id.as_str()).collect();
-    let findings = checked::items(&preflight.snapshot).into_iter().zip(&preflight.snapshot.findings);
+    let findings =
+        checked::items(&preflight.snapshot).into_iter().zip(&preflight.snapshot.findings);
     let items: Vec<Arc<Item>> = findings
         .filter(|(_, finding)| further.contains(&finding.id.as_str()))
         .map(|(item, _)| item)
@@ -134,8 +139,8 @@ fn section(run: &ProfileRun) -> Section {
 
 fn item(step: &Step) -> Item {
     let table = Table {
-        caption: String::new(),
-        headers: step.id.columns().iter().map(|column| capitalised(&column.replace('_', " "))).collect(),
+        caption: "What was seen".to_owned(),
+        headers: step.id.columns().iter().map(|column| header(column)).collect(),
         rows: step.rows.iter().map(|row| cells(row, step.state)).collect(),
     };
     let evidence = if step.rows.is_empty() { Vec::new() } else { vec![table] };
@@ -148,10 +153,19 @@ fn item(step: &Step) -> Item {
     }
 }
 
+fn header(column: &str) -> String {
+    match column {
+        "udp" | "tcp" => column.to_uppercase(),
+        column => capitalised(&column.replace('_', " ")),
+    }
+}
+
 /// The first carries the row's state, where that is not the step's.
 fn cells(row: &Row, of_step: StepState) -> Vec<Cell> {
     let mut cells: Vec<Cell> = row.cells.iter().map(|cell| cell_text(cell).into()).collect();
-    if let Some(first) = cells.first_mut().filter(|_| row.state != of_step || row.state != StepState::Passed) {
+    if let Some(first) =
+        cells.first_mut().filter(|_| row.state != of_step || row.state != StepState::Passed)
+    {
         first.state = Some(row.state.into());
     }
     cells
@@ -174,11 +188,11 @@ fn verdict_state(run: &ProfileRun) -> StepState {
     run.verdict().map_or(StepState::Unknown, |step| step.state)
 }
 
-/// `berlin-lab (0xC004F074)`.
+/// `berlin-lab will fail with 0xC004F074`.
 fn failure(run: &ProfileRun) -> String {
     let code = run.verdict().and_then(|step| step.client_error);
-    let code = code.map_or(String::new(), |code| format!(" ({code})"));
-    format!("{}{code}", run.profile.name)
+    let code = code.map_or(String::new(), |code| format!(" with {code}"));
+    format!("{} will fail{code}", run.profile.name)
 }
 
 /// A step's message begins as it may stand in a line.

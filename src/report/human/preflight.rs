@@ -5,6 +5,7 @@ use super::super::document::State;
 use super::super::preflight::{FURTHER, cell_text, closing, played, preflight_verdict};
 use super::super::text::{aligned, clean, wrapped};
 use super::finding::{WHAT_TO_DO, windows_shows};
+use super::hops::short_duration;
 use super::{Ink, MIN_WIDTH, Style, paint};
 use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::{Preflight, Profile, Severity, Status};
@@ -27,7 +28,8 @@ pub fn preflight_step(step: &Step, style: &Style) -> String {
     let is_verdict = step.id == StepId::Verdict;
     paint(&mut out, *style, if is_verdict { ink } else { Ink::Faint }, &name);
     let width = style.width.max(MIN_WIDTH) - INDENT;
-    for (at, line) in wrapped(&clean(&step.message), width).iter().enumerate() {
+    let message = format!("{}{}", step.message, beside(step));
+    for (at, line) in wrapped(&clean(&message), width).iter().enumerate() {
         out.push_str(if at == 0 { "  " } else { MARGIN });
         paint(&mut out, *style, if is_verdict { ink } else { Ink::Plain }, line);
         out.push('\n');
@@ -54,7 +56,8 @@ pub fn preflight_end(preflight: &Preflight, style: &Style) -> String {
         let status = Status::from(finding.severity);
         paint(&mut out, *style, Ink::of(status), State::from(status).mark());
         let text = format!("{}: {}", finding.check, finding.message);
-        for (at, line) in wrapped(&clean(&text), style.width.max(MIN_WIDTH) - 2).iter().enumerate() {
+        for (at, line) in wrapped(&clean(&text), style.width.max(MIN_WIDTH) - 2).iter().enumerate()
+        {
             out.push_str(&format!("{}{line}\n", if at == 0 { " " } else { "  " }));
         }
     }
@@ -76,24 +79,38 @@ const NAME: usize = 8;
 const INDENT: usize = NAME + 4;
 const MARGIN: &str = "            ";
 
+/// The times of the only row of a step that passed, which has no more to say.
+fn beside(step: &Step) -> String {
+    let ([row], StepState::Passed) = (step.rows.as_slice(), step.state) else {
+        return String::new();
+    };
+    let columns = step.id.columns().iter().zip(&row.cells);
+    let timed =
+        columns.filter(|(_, cell)| matches!(cell, Cell::Time(Some(_)) | Cell::Timed(_, Some(_))));
+    let times: Vec<String> = timed.map(|(column, cell)| labelled(step.id, column, cell)).collect();
+    if times.is_empty() { String::new() } else { format!(": {}", times.join(", ")) }
+}
+
 /// The step's rows, where they say more than its sentence.
 fn rows(step: &Step) -> Vec<String> {
-    let is_timed = |row: &Row| {
-        row.cells.iter().any(|cell| matches!(cell, Cell::Time(Some(_)) | Cell::Timed(_, Some(_))))
-    };
-    let says_more = step.rows.len() > 1
-        || step.state != StepState::Passed
-        || step.rows.iter().any(is_timed)
-        || matches!(step.id, StepId::Suffixes | StepId::Hosts);
-    if !says_more {
+    let is_told = step.rows.len() == 1 && step.state == StepState::Passed;
+    if is_told && matches!(step.id, StepId::Servers | StepId::Counts) {
         return Vec::new();
     }
-    // Passed ones need no mark of their own among others that passed.
+    // Where all passed, none needs a mark; where all is the same, a column says nothing.
     let is_marked = step.rows.iter().any(|row| row.state != StepState::Passed);
+    let is_plain = |at: usize| match step.id.columns()[at] {
+        "product" => step.rows.iter().all(|row| row.cells[at] == step.rows[0].cells[at]),
+        "live_share" => step.rows.iter().all(|row| row.cells[at] == row.cells[at - 1]),
+        _ => false,
+    };
     let line = |row: &Row| -> Vec<String> {
         let mark = if is_marked { mark(row.state) } else { "" };
-        let columns = step.id.columns().iter().zip(&row.cells);
-        let cells = columns.map(|(column, cell)| labelled(step.id, column, cell));
+        let columns = step.id.columns().iter().zip(&row.cells).enumerate();
+        let cells = columns.map(|(at, (column, cell))| match is_plain(at) {
+            true => String::new(),
+            false => labelled(step.id, column, cell),
+        });
         std::iter::once(mark.to_owned()).chain(cells).collect()
     };
     aligned(&step.rows.iter().map(line).collect::<Vec<_>>())
@@ -106,6 +123,9 @@ fn labelled(step: StepId, column: &str, cell: &Cell) -> String {
         _ if text.is_empty() => text,
         (StepId::Shares, "live_share", _) => format!("now {text}"),
         (StepId::Shares, "if_it_fails", _) => format!("if it fails: {text}"),
+        (_, column, Cell::Timed(_, Some(took))) => {
+            format!("{} {}", column.to_uppercase(), short_duration(*took))
+        }
         (_, column, Cell::Timed(..)) => format!("{} {text}", column.to_uppercase()),
         (_, column, Cell::Time(_)) => format!("{column} {text}"),
         _ => text,

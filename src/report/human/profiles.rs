@@ -1,7 +1,7 @@
 //! The declared clients: a matrix, profile × host, with the part of clients that each host serves.
 
-use super::super::text::{aligned, clean, width_of};
 use super::super::document::State;
+use super::super::text::{aligned, clean, width_of};
 use super::{Ink, Page, percent, short_host};
 use crate::model::discovery::{Choice, End};
 use crate::model::snapshot::{HostStatus, ProfileEntry, ProfileView};
