@@ -77,7 +77,7 @@ struct AdHoc {
     #[arg(long, value_name = "N", value_parser = count, conflicts_with_all = DECLARED)]
     clients: Option<u32>,
     /// How many Windows servers will live there (the DNS servers are --server)
-    #[arg(long, value_name = "N", value_parser = count, conflicts_with_all = DECLARED)]
+    #[arg(long, value_name = "N", value_parser = servers, conflicts_with_all = DECLARED)]
     servers: Option<u32>,
     /// How many machines with Office will live there
     #[arg(long, value_name = "N", value_parser = count, conflicts_with_all = DECLARED)]
@@ -312,6 +312,13 @@ fn tell_subnets(plan: &mut Plan) -> Result<(), Problem> {
         *profile = Arc::new(Profile { resolver, ..(**profile).clone() }.with_search());
     }
     Ok(())
+}
+
+fn servers(text: &str) -> Result<u32, String> {
+    count(text).map_err(|problem| match config::parse_server(text) {
+        Ok(server) => format!("{server} is a DNS server; give it as --server {server}"),
+        Err(_) => problem,
+    })
 }
 
 fn count(text: &str) -> Result<u32, String> {

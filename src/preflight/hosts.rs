@@ -39,12 +39,8 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
         .collect();
     let message = match lacking.is_empty() {
         true => {
-            let (hosts, addresses) = (choices.len(), counted(addresses, "address"));
-            format!(
-                "{} with {}",
-                counted(hosts, "host"),
-                addresses.replace("addresss", "addresses")
-            )
+            let plural = if addresses == 1 { "address" } else { "addresses" };
+            format!("{} with {addresses} {plural}", counted(choices.len(), "host"))
         }
         false => format!("no address for {}", listed(&lacking, MOST)),
     };

@@ -95,8 +95,7 @@ fn ending(search: &Discovery) -> (StepState, String) {
         End::Exhausted => match search.steps.as_slice() {
             [only] => (StepState::Failed, format!("{} has no KMS record", only.domain)),
             steps => {
-                let says = format!("none of {} has a KMS record", counted(steps.len(), "suffix"));
-                (StepState::Failed, says.replace("suffixs", "suffixes"))
+                (StepState::Failed, format!("none of {} suffixes has a KMS record", steps.len()))
             }
         },
         End::Unknown(domain) => (StepState::Unknown, format!("what {domain} says is not known")),
