@@ -286,7 +286,7 @@ fn wrong_usage_ends_with_3_and_how_to_do_it() {
             [&server[..], &suffix, &["--servers", "10.0.0.1"]].concat(),
             "give it as --server 10.0.0.1",
         ),
-        ([&server[..], &suffix, &["--clients", "-1"]].concat(), "--clients"),
+        ([&server[..], &suffix, &["--clients", "-1"]].concat(), "'-1'"),
         ([&server[..], &suffix, &["--kms-host", "kms"]].concat(), "is a short name"),
     ] {
         let ended = Ended::of(preflight().args(&arguments));
