@@ -182,7 +182,7 @@ fn a_monitoring_plugin_says_in_words_what_its_exit_code_says() {
 #[test]
 fn test_suites_fail_as_the_exit_code_does() {
     let small = Small::start();
-    for (fail_on, code, failures) in [("warning", 2, 2), ("critical", 2, 1), ("info", 2, 4)] {
+    for (fail_on, code, failures) in [("warning", 2, 2), ("critical", 2, 1), ("info", 2, 6)] {
         let domains = ["good.test", "warned.test", "gone.test", "--format", "junit"];
         let ended = small.check(&[&domains[..], &["--fail-on", fail_on]].concat());
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{fail_on}");

@@ -100,9 +100,13 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Each check once, however many hosts of the domain it is about: the findings say which.
     fn findings_of(&self, entry: &DomainEntry) -> Vec<String> {
         let hits = self.index.hits(&entry.view.domain.name);
-        hits.iter().map(|finding| format!("{} {}", finding.severity, named(finding))).collect()
+        let mut lines: Vec<String> =
+            hits.iter().map(|finding| format!("{} {}", finding.severity, finding.check)).collect();
+        lines.dedup();
+        lines
     }
 
     fn hosts(&self) -> Table {
