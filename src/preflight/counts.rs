@@ -28,15 +28,12 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
     }
     let short: Vec<String> =
         rows.iter().filter(|row| row.state == StepState::Info).map(words_of).collect();
-    let (state, message) = match short.is_empty() {
-        true => (StepState::Passed, "each host gets enough of what is declared".to_owned()),
-        false => {
-            let few = listed(&short, MOST);
-            (
-                StepState::Info,
-                format!("too few {few} come to some host: it then activates none of them"),
-            )
-        }
+    let (state, message) = if short.is_empty() {
+        (StepState::Passed, "each host gets enough of what is declared".to_owned())
+    } else {
+        let few = listed(&short, MOST);
+        let says = format!("too few {few} come to some host: it then activates none of them");
+        (StepState::Info, says)
     };
     let finding = findings(scene).next();
     Step {

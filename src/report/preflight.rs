@@ -43,15 +43,12 @@ pub fn preflight_verdict(preflight: &Preflight) -> String {
         };
     }
     let said = parts.join("; ");
-    let said = match preflight.runs.len() {
-        1 => said,
-        _ => {
-            let troubled = failing.len() + unknown.len();
-            let have = if troubled == 1 { "has" } else { "have" };
-            format!("{troubled} of {count} {have} trouble: {said}")
-        }
-    };
-    format!("{}.", capitalised(&said))
+    if preflight.runs.len() == 1 {
+        return sentence(&said);
+    }
+    let troubled = failing.len() + unknown.len();
+    let have = if troubled == 1 { "has" } else { "have" };
+    format!("{troubled} of {count} {have} trouble: {said}.")
 }
 
 /// Of a list in a sentence.

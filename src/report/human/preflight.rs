@@ -14,7 +14,7 @@ use crate::model::{Preflight, Profile, Severity, Status};
 pub fn preflight_head(profile: &Profile, style: &Style) -> String {
     let mut out = String::new();
     paint(&mut out, *style, Ink::Strong, &clean(&profile.name));
-    out.push_str(&format!("  {}\n", clean(&played(profile))));
+    out.extend(["  ", &*clean(&played(profile)), "\n"]);
     out
 }
 
@@ -35,7 +35,7 @@ pub fn preflight_step(step: &Step, style: &Style) -> String {
         out.push('\n');
     }
     for line in rows(step) {
-        out.push_str(&format!("{MARGIN}{}\n", clean(&line)));
+        out.extend([MARGIN, &*clean(&line), "\n"]);
     }
     remedy(&mut out, step);
     if is_verdict {
@@ -51,14 +51,14 @@ pub fn preflight_end(preflight: &Preflight, style: &Style) -> String {
     let further = preflight.further().filter(|finding| finding.severity >= least);
     for (at, finding) in further.enumerate() {
         if at == 0 {
-            out.push_str(&format!("{FURTHER}:\n"));
+            out.extend([FURTHER, ":\n"]);
         }
         let status = Status::from(finding.severity);
         paint(&mut out, *style, Ink::of(status), State::from(status).mark());
         let text = format!("{}: {}", finding.check, finding.message);
         for (at, line) in wrapped(&clean(&text), style.width.max(MIN_WIDTH) - 2).iter().enumerate()
         {
-            out.push_str(&format!("{}{line}\n", if at == 0 { " " } else { "  " }));
+            out.extend([if at == 0 { " " } else { "  " }, line, "\n"]);
         }
     }
     if !out.is_empty() {
@@ -86,10 +86,11 @@ fn beside(step: &Step) -> String {
         return String::new();
     };
     let columns = step.id.columns().iter().zip(&row.cells);
-    let timed =
-        columns.filter(|(_, cell)| matches!(cell, Cell::Time(Some(_)) | Cell::Timed(_, Some(_))));
-    let times: Vec<String> = timed.map(|(column, cell)| labelled(step.id, column, cell)).collect();
-    if times.is_empty() { String::new() } else { format!(": {}", times.join(", ")) }
+    let measured: Vec<String> = columns
+        .filter(|(_, cell)| matches!(cell, Cell::Time(Some(_)) | Cell::Timed(_, Some(_))))
+        .map(|(column, cell)| labelled(step.id, column, cell))
+        .collect();
+    if measured.is_empty() { String::new() } else { format!(": {}", measured.join(", ")) }
 }
 
 /// The step's rows, where they say more than its sentence.
@@ -137,12 +138,12 @@ fn labelled(step: StepId, column: &str, cell: &Cell) -> String {
 fn remedy(out: &mut String, step: &Step) {
     // What clients show stands in the verdict's sentence.
     if let Some(code) = step.client_error.filter(|_| step.id == StepId::Suffixes) {
-        out.push_str(&format!("{MARGIN}{}\n", windows_shows(code)));
+        out.extend([MARGIN, &windows_shows(code), "\n"]);
     }
     if step.id != StepId::Verdict || step.remedy.trim().is_empty() {
         return;
     }
-    out.push_str(&format!("{MARGIN}{WHAT_TO_DO}\n"));
+    out.extend([MARGIN, WHAT_TO_DO, "\n"]);
     for line in step.remedy.lines() {
         let line = clean(line);
         let line = if line.is_empty() { String::new() } else { format!("{MARGIN}  {line}") };
