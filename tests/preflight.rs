@@ -342,11 +342,7 @@ fn servers_that_differ_are_marked_and_profiles_do_not_wait_for_each_other() {
     assert_eq!(runs[2]["steps"][1]["state"], "passed", "they ask nothing, but could");
     let named = Ended::of(preflight().args(["lab", "-c"]).arg(config.path()));
     assert!(named.stdout.starts_with("lab  asking "), "{named:?}");
-    assert_eq!(
-        [ended.code, named.code],
-        [Some(2), Some(2)],
-        "server-divergence settles at once here"
-    );
+    assert_eq!([ended.code, named.code], [Some(2), Some(1)]);
 }
 
 /// Answers nothing, over UDP and TCP.
@@ -381,7 +377,7 @@ fn all_dead_ends_together_take_no_longer_than_twice_what_one_may() {
     }
     let servers = [dead[0].address, small.server.address(), dead[1].address];
     let config = Config::new(&format!(
-        "[dns]\ntimeout = \"500ms\"\nattempts = 3\n[probe]\ntimeout = \"1s\"\n\
+        "[dns]\ntimeout = \"500ms\"\nattempts = 3\n[probe]\ntimeout = \"2s\"\n\
          [[resolver]]\nname = \"three\"\nservers = {:?}\n\
          [[profile]]\nname = \"lab\"\nsuffixes = [\"gone.test\", \"good.test\"]\n",
         servers.map(|server| server.to_string())
@@ -389,7 +385,8 @@ fn all_dead_ends_together_take_no_longer_than_twice_what_one_may() {
     let ended = Ended::of(preflight().args(["--format", "json", "-c"]).arg(config.path()));
     let json: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     let took = json["duration_seconds"].as_f64().expect("a number");
-    assert!((1.5..3.0).contains(&took), "{took} s");
+    // The probes' 2 s do not wait for the 1.5 s of the dead servers.
+    assert!((2.0..3.0).contains(&took), "{took} s");
     let steps = json["preflight"][0]["steps"].as_array().expect("steps");
     let states: Vec<&str> = steps.iter().filter_map(|step| step["state"].as_str()).collect();
     assert_eq!(
