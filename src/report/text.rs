@@ -69,18 +69,16 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Rows as lines, each column as wide as its widest cell, two spaces between columns. Empty columns
-/// vanish, and a row may end early.
-pub(super) fn aligned<R: AsRef<[String]>>(rows: &[R]) -> Vec<String> {
-    let mut widths: Vec<usize> = Vec::new();
-    for row in rows {
-        let row = row.as_ref();
-        widths.resize(widths.len().max(row.len()), 0);
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = width_of(cell).max(*width);
-        }
-    }
-    rows.iter().map(|row| padded_row(row.as_ref(), &widths)).collect()
+/// Rows as lines, each column as wide as its widest cell, two spaces between columns; a column that
+/// is empty throughout takes no room.
+pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| width_of(cell)).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    rows.iter().map(|row| padded_row(row, &widths)).collect()
 }
 
 fn padded_row(row: &[String], widths: &[usize]) -> String {

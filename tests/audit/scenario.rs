@@ -104,7 +104,7 @@ fn read(file: &str, config: &toml::Table, case: Written) -> Case {
         plan: Arc::new(plan),
         findings: sorted(case.findings),
         hosts: case.hosts.map(sorted),
-        clients: case.clients.map(|lines| lines.into_iter().map(tidy).collect()),
+        clients: case.clients.map(|lines| lines.iter().map(|line| tidy(line)).collect()),
     }
 }
 
@@ -313,12 +313,12 @@ fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
 
 /// One space between words, lines in order.
 fn sorted(lines: Vec<String>) -> Vec<String> {
-    let mut lines: Vec<String> = lines.into_iter().map(tidy).collect();
+    let mut lines: Vec<String> = lines.iter().map(|line| tidy(line)).collect();
     lines.sort_unstable();
     lines
 }
 
-fn tidy(line: String) -> String {
+fn tidy(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
