@@ -313,7 +313,7 @@ fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
 
 /// One space between words, lines in order.
 fn sorted(lines: Vec<String>) -> Vec<String> {
-    let mut lines: Vec<String> = lines.iter().map(|line| tidy(line)).collect();
+    let mut lines: Vec<String> = lines.into_iter().map(|line| tidy(&line)).collect();
     lines.sort_unstable();
     lines
 }
