@@ -13,12 +13,13 @@ mod site;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netns::{Network, Node};
 use program::{Config, Ended, set};
 use serde_json::Value;
 use site::Site;
+use tokio::time::Instant;
 
 /// The clients' address, and what answers them: DNS, and KMS at port 1688 of the same machine. At the
 /// other address of that machine every port is closed.
