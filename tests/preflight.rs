@@ -164,6 +164,26 @@ fn fail_on_decides_which_severity_counts() {
 }
 
 #[test]
+fn what_no_step_tells_is_told_after_them_and_counts() {
+    let small = Small::start();
+    let ended = small.preflight(&["--suffix", "good.test", "dead.test"]);
+    assert!(
+        ended.stdout.contains("\n✔ verdict   Windows and Office will find kms.good.test:"),
+        "{ended:?}"
+    );
+    let (_, further) =
+        ended.stdout.split_once("\nFurther findings:\n").expect("what no step tells");
+    assert!(further.starts_with("✘ all-hosts-down: "), "{further}");
+    assert!(
+        further.contains("will find their KMS host, but something needs a look.\n"),
+        "{further}"
+    );
+    assert_eq!(ended.code, Some(2), "as check would");
+    let good = small.preflight(&["--suffix", "good.test"]);
+    assert!(!good.stdout.contains("Further findings"), "{good:?}");
+}
+
+#[test]
 fn every_format_tells_the_same_steps() {
     let small = Small::start();
     let of = |format| {

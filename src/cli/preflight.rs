@@ -30,8 +30,6 @@ pub(super) struct Arguments {
     /// The config that declares the profiles
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    #[command(flatten)]
-    ad_hoc: AdHoc,
     /// Tell DNS servers the subnet with each question (EDNS Client Subnet, RFC 7871), for views by subnet
     #[arg(long)]
     ecs: bool,
@@ -44,6 +42,9 @@ pub(super) struct Arguments {
     /// From which severity on the exit code is not 0
     #[arg(long, value_enum, default_value_t = FailOn::Warning, value_name = "SEVERITY")]
     fail_on: FailOn,
+    // Last: its heading holds for all that follows.
+    #[command(flatten)]
+    ad_hoc: AdHoc,
 }
 
 const EXAMPLES: &str = "\
