@@ -50,7 +50,7 @@ pub(super) fn audit(
     hosts.dedup();
     let sights: Vec<Arc<Sight>> = hosts.iter().map(|host| sight(&profile.resolver, host)).collect();
     let status = |host: &Host| {
-        let found = sights.iter().find(|sight| sight.host == *host);
+        let found = sights.iter().find(|sight| *sight.host == *host);
         found.map_or(HostStatus::Unknown, |sight| status_of(sight))
     };
     let told = |domain: &Name| told.get(domain).cloned().unwrap_or_default();

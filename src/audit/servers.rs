@@ -14,6 +14,7 @@ use crate::model::{
 use crate::observe::resolution::ADDRESS_KINDS;
 use crate::observe::state::{Horizon, State};
 
+use super::domain::{Answered, DomainAudit};
 use super::draft::{Draft, counted};
 use super::sight::Sight;
 use super::texts::Key;
@@ -51,8 +52,8 @@ impl Record<'_> {
 }
 
 /// What servers were asked for.
-pub(super) struct Seen<V, A, S> {
-    pub(super) views: V,
+pub(super) struct Seen<D, A, S> {
+    pub(super) audits: D,
     /// Of profiles, for the domains that they search.
     pub(super) answers: A,
     pub(super) sights: S,
@@ -63,7 +64,7 @@ pub(super) fn check<'a>(
     plan: &Plan,
     state: &State,
     seen: Seen<
-        impl Iterator<Item = &'a DomainView>,
+        impl Iterator<Item = &'a DomainAudit>,
         impl Iterator<Item = &'a (Arc<PlannedDomain>, AnswerView)>,
         impl Iterator<Item = &'a Arc<Sight>>,
     >,
@@ -71,9 +72,7 @@ pub(super) fn check<'a>(
     findings: &mut Vec<Arc<Finding>>,
 ) -> Vec<(Arc<str>, Vec<FindingId>)> {
     let mut records: HashMap<&'a Upstream, Record, FixedState> = HashMap::default();
-    for view in seen.views {
-        add_domain(view, horizon, &mut records);
-    }
+    add_domains(seen.audits, horizon, &mut records);
     add_profiles(plan, seen.answers, horizon, &mut records);
     add_targets(state, seen.sights, horizon, &mut records);
     let asked: Vec<&Arc<Resolver>> = plan.asked_resolvers().collect();
@@ -100,6 +99,32 @@ pub(super) fn check<'a>(
         (resolver.name.clone(), ids.collect())
     };
     dead.iter().map(of).collect()
+}
+
+/// The domains that all their servers answer are counted together, by whom they are asked of.
+fn add_domains<'a>(
+    audits: impl Iterator<Item = &'a DomainAudit>,
+    horizon: &Horizon,
+    records: &mut HashMap<&'a Upstream, Record<'a>, FixedState>,
+) {
+    let mut answered: HashMap<_, (&'a [Arc<Resolver>], usize), FixedState> = HashMap::default();
+    for audit in audits {
+        match &audit.answered {
+            Some(Answered { resolvers, oldest }) if horizon.is_fresh(*oldest) => {
+                answered.entry(Arc::as_ptr(resolvers)).or_insert((resolvers, 0)).1 += 1;
+            }
+            _ => add_domain(&audit.view, horizon, records),
+        }
+    }
+    for (resolvers, names) in answered.into_values() {
+        let mut upstreams: Vec<_> =
+            resolvers.iter().flat_map(|resolver| &resolver.upstreams).collect();
+        upstreams.sort_unstable();
+        upstreams.dedup();
+        for upstream in upstreams {
+            records.entry(upstream).or_default().names += names;
+        }
+    }
 }
 
 fn add_domain<'a>(
