@@ -245,7 +245,7 @@ fn resolver(section: &Section<'_>, names: &mut FirstPlaces<String>) -> Arc<Resol
     });
     let source = section.get("source").and_then(|item| item.read("\"10.0.0.9\"", source_address));
     let interface = section.get("interface").and_then(|item| item.read("\"eth1\"", interface_name));
-    let path = Path { source, interface: interface.map(Arc::from) };
+    let path = Path { source, interface: interface.map(Arc::from), ..Path::default() };
     let servers = servers(section, &path);
     resolver_over(name.unwrap_or(""), &servers, path, labels(section))
 }

@@ -156,6 +156,7 @@ impl Reader<'_> {
         let path = Path {
             source: source.or(base.path.source),
             interface: interface.map(Arc::from).or_else(|| base.path.interface.clone()),
+            ..Path::default()
         };
         let over = base.over(path);
         if Arc::ptr_eq(&over, &base) {
@@ -207,7 +208,7 @@ impl Reader<'_> {
     /// A server of the other family is not asked; where that leaves none, the source is wrong.
     fn check_family(&self, item: &Item<'_>, source: IpAddr, base: Option<&Resolver>) {
         let Some(base) = base else { return };
-        let path = Path { source: Some(source), interface: None };
+        let path = Path { source: Some(source), ..Path::default() };
         let (suiting, others): (Vec<_>, Vec<_>) = base
             .upstreams
             .iter()

@@ -100,6 +100,7 @@ fn part(plan: &Plan, request: &ProbeRequest) -> Result<Plan, String> {
         hosts: plan.hosts.clone(),
         exceptions: plan.exceptions.clone(),
         web: plan.web.clone(),
+        asks_all: plan.asks_all,
         kms_port: plan.kms_port,
     })
 }

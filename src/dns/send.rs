@@ -162,14 +162,15 @@ impl Asker {
     fn stage(&mut self, slot: Slot, edns: bool, now: Instant) -> Result<(), PathError> {
         let Some(flight) = self.flights.get_mut(slot) else { return Ok(()) };
         let avoid = flight.transmissions.last().map(|last| last.line);
-        let cookie = edns.then(|| self.edns.cookies.to_send());
-        self.udp.stage((slot, edns), avoid, now, |id, into| flight.question.write(id, cookie, into))
+        let options = edns.then(|| self.edns.options(&self.orders.upstream.path));
+        self.udp
+            .stage((slot, edns), avoid, now, |id, into| flight.question.write(id, options, into))
     }
 
     fn send_tcp(&mut self, slot: Slot, edns: bool) -> Result<(LineId, u16), PathError> {
-        let cookie = edns.then(|| self.edns.cookies.to_send());
+        let options = edns.then(|| self.edns.options(&self.orders.upstream.path));
         let sent = self.flights.get_mut(slot).zip(self.link.as_mut()).and_then(|(flight, link)| {
-            let id = link.send(slot, |id, into| flight.question.write(id, cookie, into))?;
+            let id = link.send(slot, |id, into| flight.question.write(id, options, into))?;
             Some((link.id, id))
         });
         let address = self.orders.upstream.server.address;

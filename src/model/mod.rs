@@ -9,6 +9,7 @@ pub mod finding;
 pub mod name;
 pub mod observation;
 pub mod plan;
+pub mod preflight;
 pub mod profile;
 pub mod snapshot;
 pub mod srv;
@@ -22,6 +23,7 @@ pub use observation::{
     Answer, Flags, LookupOutcome, Observation, Probe, ProbeOutcome, Reachability,
 };
 pub use plan::{KmsMode, Plan, PlannedDomain, Resolver};
+pub use preflight::Preflight;
 pub use profile::{Product, Profile, Selection};
 pub use snapshot::Snapshot;
 pub use srv::{Host, Record};

@@ -34,6 +34,9 @@ pub struct Plan {
     pub exceptions: Vec<Exception>,
     /// The pages and metrics.
     pub web: WebSettings,
+    /// Whether every server is asked for a target's addresses in each interval, and not one in turn; for
+    /// one pass that must not wait for a server that is dead.
+    pub asks_all: bool,
     /// The well-known port that port-mismatch and port-unusual compare with; only tests and the demo
     /// change it.
     pub kms_port: u16,
@@ -53,6 +56,7 @@ impl Plan {
             hosts: HashMap::new(),
             exceptions: Vec::new(),
             web: WebSettings::default(),
+            asks_all: false,
             kms_port: KMS_PORT,
         }
     }

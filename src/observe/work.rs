@@ -169,7 +169,7 @@ impl<'a> Planner<'a> {
             let upstream = resolver.upstreams[first].clone();
             self.state.lookup(&LookupKey { upstream, name: target.clone(), kind: *kind }).is_some()
         });
-        let all = asked_first && verdict != Verdict::Resolved;
+        let all = self.plan.asks_all || asked_first && verdict != Verdict::Resolved;
         let count = resolver.upstreams.len();
         for (position, upstream) in resolver.upstreams.iter().enumerate() {
             let turn = match all {

@@ -7,18 +7,30 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::preflight::RunJson;
 use crate::model::discovery::{Choice, Effect, Failover, Step};
 use crate::model::finding::{ClientError, Evidence, FindingId};
 use crate::model::snapshot::{
     AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut, ProfileEntry,
 };
 use crate::model::{
-    Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path,
+    Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path, Preflight,
     ProbeOutcome, Record, Selection, Server, Severity, Snapshot, Status, Subject,
 };
 
 /// The whole report.
 pub fn json(snapshot: &Snapshot) -> impl Serialize {
+    report(snapshot)
+}
+
+/// The report of a preflight: the same keys, and `preflight` with the steps of each profile. `status`
+/// holds that of the steps, too.
+pub fn json_preflight(preflight: &Preflight) -> impl Serialize {
+    let steps = Some(preflight.runs.iter().map(RunJson::from).collect());
+    Report { status: preflight.status(), preflight: steps, ..report(&preflight.snapshot) }
+}
+
+fn report(snapshot: &Snapshot) -> Report<'_> {
     Report {
         version: 1,
         vantage: None,
@@ -30,6 +42,7 @@ pub fn json(snapshot: &Snapshot) -> impl Serialize {
         profiles: &snapshot.profiles,
         findings: &snapshot.findings,
         summary: SummaryJson::of(snapshot),
+        preflight: None,
     }
 }
 
@@ -81,6 +94,8 @@ struct Report<'a> {
     #[serde(serialize_with = "each::<_, FindingJson, _>")]
     findings: &'a [std::sync::Arc<Finding>],
     summary: SummaryJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preflight: Option<Vec<RunJson<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -454,13 +469,13 @@ fn each_shown<S: Serializer>(items: &[impl Display], serializer: S) -> Result<S:
     serializer.collect_seq(items.iter().map(ToString::to_string))
 }
 
-fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 /// Microseconds are as fine as anything here is measured.
 #[expect(clippy::cast_precision_loss, reason = "2^52 µs are 142 years")]
-fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e6
 }
 

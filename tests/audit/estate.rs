@@ -82,7 +82,7 @@ pub fn plans() -> impl Strategy<Value = Arc<Plan>> {
 fn plan(resolvers: &[(usize, bool)], domains: &[(usize, usize, usize)], exceptions: usize) -> Plan {
     let mut plan = Plan::empty();
     plan.interval = Duration::from_mins(1);
-    let paths = [Path::default(), Path { source: Some([10, 9, 0, 9].into()), interface: None }];
+    let paths = [Path::default(), Path { source: Some([10, 9, 0, 9].into()), ..Path::default() }];
     let upstreams: Vec<Vec<Arc<Upstream>>> = paths.iter().map(servers).collect();
     for (number, (members, has_source)) in resolvers.iter().enumerate() {
         let path = usize::from(*has_source);

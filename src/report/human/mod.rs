@@ -5,6 +5,7 @@
 pub(super) mod finding;
 pub(super) mod hops;
 pub(super) mod index;
+pub(super) mod preflight;
 mod profiles;
 mod verdict;
 
@@ -210,11 +211,15 @@ impl<'a> Page<'a> {
     }
 
     fn paint(&mut self, ink: Ink, text: &str) {
-        if self.style.color && !text.is_empty() {
-            self.out.extend([ink.escape(), text, "\u{1b}[0m"]);
-        } else {
-            self.out.push_str(text);
-        }
+        paint(&mut self.out, self.style, ink, text);
+    }
+}
+
+fn paint(out: &mut String, style: Style, ink: Ink, text: &str) {
+    if style.color && !text.is_empty() && !matches!(ink, Ink::Plain) {
+        out.extend([ink.escape(), text, "\u{1b}[0m"]);
+    } else {
+        out.push_str(text);
     }
 }
 
@@ -230,6 +235,7 @@ enum Ink {
     Ok,
     Strong,
     Faint,
+    Plain,
 }
 
 impl Ink {
@@ -250,6 +256,7 @@ impl Ink {
             Self::Ok => "\u{1b}[32m",
             Self::Strong => "\u{1b}[1m",
             Self::Faint => "\u{1b}[2m",
+            Self::Plain => "",
         }
     }
 }
