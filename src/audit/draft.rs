@@ -55,7 +55,7 @@ impl Draft {
             remedy: String::new(),
             labels: Labels::default(),
         };
-        Self { finding, values: Values::new() }
+        Self { finding, values: Values::default() }
     }
 
     fn of_domain(check: Check, subject: Subject, domain: &PlannedDomain, message: String) -> Self {

@@ -155,21 +155,19 @@ impl Auditor {
         let audits = || self.domains.iter().flatten();
         let mut findings: Vec<Arc<Finding>> =
             audits().flat_map(|audit| &audit.findings).cloned().collect();
-        let mut used = HashSet::<SightKey, FixedState>::default();
-        let mut hosts = Vec::new();
-        for (host, (domains, keys)) in self.uses() {
-            let sights: Vec<&Arc<Sight>> =
-                keys.iter().filter_map(|key| self.sights.get(key)).collect();
+        let (mut hosts, mut used) = (Vec::new(), Sights::default());
+        for (host, (domains, keys)) in uses(&self.domains) {
+            used.extend(keys.iter().filter_map(|key| self.sights.remove_entry(key)));
+            let sights = keys.iter().filter_map(|key| used.get(key)).collect();
             let case = Case { plan: &self.plan, host, sights, domains };
             let view = hosts::view(&case);
             hosts::check(&case, &view, &mut findings);
             hosts.push(Arc::new(view));
-            used.extend(keys);
         }
+        self.sights = used;
         let horizon = Horizon::new(now, self.plan.stale_after());
         let views = audits().map(|audit| &*audit.view);
-        let sights =
-            self.sights.iter().filter(|(key, _)| used.contains(key)).map(|(_, sight)| sight);
+        let sights = self.sights.values();
         let dead = servers::check(&self.plan, state, views, sights, &horizon, &mut findings);
         let (findings, accepted) = exceptions::apply(&self.plan, findings, now);
         let mut causes = Causes::new(findings, accepted);
@@ -178,28 +176,8 @@ impl Auditor {
         audits().for_each(|audit| causes.explain_domain(audit));
         let mut findings = causes.done();
         self.expires = horizon.expires().min(exceptions::expire(&self.plan, now));
-        self.sights.retain(|key, _| used.contains(key));
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)
-    }
-
-    /// Every published host, the domains that publish it, and who sees it.
-    fn uses(&self) -> BTreeMap<&Host, (Vec<&DomainView>, Vec<SightKey>)> {
-        let mut hosts: HashMap<&Host, (Vec<&DomainView>, Vec<SightKey>), FixedState> =
-            HashMap::default();
-        for audit in self.domains.iter().flatten() {
-            for sight in &audit.sights {
-                let (domains, keys) = hosts.entry(&sight.host).or_default();
-                if !domains.last().is_some_and(|last| std::ptr::eq(*last, Arc::as_ptr(&audit.view)))
-                {
-                    domains.push(&audit.view);
-                }
-                if !keys.iter().any(|(resolver, _)| *resolver == id(&sight.resolver)) {
-                    keys.push(key_of(sight));
-                }
-            }
-        }
-        hosts.into_iter().collect()
     }
 
     /// Tells of each finding since when it has been there.
@@ -253,6 +231,26 @@ impl Auditor {
             summary,
         }
     }
+}
+
+/// The domains that publish a host, and who sees it.
+type Uses<'a> = (Vec<&'a DomainView>, Vec<SightKey>);
+
+/// Every published host.
+fn uses(domains: &[Option<DomainAudit>]) -> BTreeMap<&Host, Uses<'_>> {
+    let mut hosts: HashMap<&Host, Uses, FixedState> = HashMap::default();
+    for audit in domains.iter().flatten() {
+        for sight in &audit.sights {
+            let (domains, keys) = hosts.entry(&sight.host).or_default();
+            if !domains.last().is_some_and(|last| std::ptr::eq(*last, &*audit.view)) {
+                domains.push(&audit.view);
+            }
+            if !keys.iter().any(|(resolver, _)| *resolver == id(&sight.resolver)) {
+                keys.push(key_of(sight));
+            }
+        }
+    }
+    hosts.into_iter().collect()
 }
 
 fn worst_by_domain(findings: &[Arc<Finding>]) -> HashMap<&str, Status, FixedState> {
