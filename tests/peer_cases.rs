@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use asker::Asker;
-use dns::{Bind, Server, Zone};
+use dns::{Bind, CONTOSO, Server, Zone};
 use kmswatch::model::plan::ProbeSettings;
 use kmswatch::model::{Answer, EndpointKey, ProbeOutcome, Transport};
 use kmswatch::probe::pdu::{Bind as RpcBind, Progress, Reply, Verdict};
@@ -52,19 +52,6 @@ const CASES: [(&str, &str); 9] = [
     ("broken", "broken.test"),
 ];
 
-const RECORDS: &str = "
-_vlmcs._tcp SRV 10 75 1688 kms1
-_vlmcs._tcp SRV 20 25 1689 kms2
-_vlmcs._tcp.alias CNAME _vlmcs._tcp
-_vlmcs._tcp.declined SRV 0 0 0 .
-_vlmcs._tcp.text TXT \"no record\"
-lame NS ns.lame
-ns.lame A 127.0.0.9
-kms1 A 127.0.0.1
-kms2 A 127.0.0.2
-";
-
-const CONTOSO: Zone<'static> = Zone { name: "contoso.test", records: RECORDS };
 const BROKEN: Zone<'static> = Zone { name: "broken.test", records: "this is ( not a zone" };
 
 #[tokio::test]

@@ -242,7 +242,7 @@ fn uses(domains: &[Option<DomainAudit>]) -> BTreeMap<&Host, Uses<'_>> {
     for audit in domains.iter().flatten() {
         for sight in &audit.sights {
             let (domains, keys) = hosts.entry(&sight.host).or_default();
-            if !domains.last().is_some_and(|last| std::ptr::eq(*last, &*audit.view)) {
+            if !domains.last().is_some_and(|last| std::ptr::eq(*last, Arc::as_ptr(&audit.view))) {
                 domains.push(&audit.view);
             }
             if !keys.iter().any(|(resolver, _)| *resolver == id(&sight.resolver)) {
