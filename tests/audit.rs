@@ -9,6 +9,8 @@ use kmswatch::model::snapshot::HostStatus;
 use kmswatch::model::{Check, EndpointKey, LookupKey, Observation, Snapshot};
 use kmswatch::observe::state::{Changes, State};
 
+#[path = "audit/auditor.rs"]
+mod auditor;
 #[path = "audit/config.rs"]
 mod config;
 #[path = "audit/estate.rs"]
@@ -18,7 +20,7 @@ mod properties;
 #[path = "audit/scenario.rs"]
 mod scenario;
 
-use scenario::{Case, findings, hosts, start};
+use scenario::{Case, findings, hosts, start, told};
 
 #[test]
 fn every_scenario_has_exactly_its_findings() {
@@ -28,6 +30,12 @@ fn every_scenario_has_exactly_its_findings() {
         compare(&mut wrong, &case, &case.findings, &findings(&snapshot));
         if let Some(expected) = &case.hosts {
             compare(&mut wrong, &case, expected, &hosts(&snapshot));
+        }
+        let told = told(&snapshot);
+        let untold: Vec<String> =
+            case.told.iter().filter(|line| !told.contains(line)).cloned().collect();
+        if !untold.is_empty() {
+            compare(&mut wrong, &case, &untold, &told);
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

@@ -175,6 +175,12 @@ mod tests {
     fn the_nearer_label_wins() {
         let labels = |value: &str| Labels::new([("site".to_owned(), value.to_owned())].into());
         assert_eq!(merged(&labels("hq"), &labels("lab"))["site"], "lab");
-        assert_eq!(merged(&labels("hq"), &Labels::default())["site"], "hq");
+        let (some, none) = (labels("hq"), Labels::default());
+        for alone in [merged(&some, &none), merged(&none, &some)] {
+            assert!(
+                Arc::ptr_eq(&alone, &some),
+                "nothing is copied where there is nothing to merge"
+            );
+        }
     }
 }
