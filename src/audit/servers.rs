@@ -38,7 +38,7 @@ const MANY: usize = 5;
 impl Record<'_> {
     fn is_failure(&self) -> bool {
         let half = self.failing * 2 >= self.names && self.failing >= MANY;
-        self.failing > 0 && (self.failing == self.names || half)
+        self.failing == self.names || half
     }
 
     fn add(&mut self, is_usable: bool, outcome: LookupOutcome) {

@@ -109,8 +109,13 @@ fn a_domain_that_nothing_touched_is_not_audited_again() {
     let before = case.now - SignedDuration::from_secs(30);
     watch.audit(first, before);
     let snapshot = watch.audit(std::slice::from_ref(last), case.now);
-    let audited: Vec<Timestamp> = snapshot.domains.iter().map(|one| one.view.audited).collect();
-    assert_eq!(audited, [before, case.now]);
+    assert_eq!(audited(&snapshot), [before, case.now]);
+    let snapshot = watch.audit(std::slice::from_ref(last), case.now + SignedDuration::from_secs(1));
+    assert_eq!(audited(&snapshot), [before, case.now], "the same again changes nothing for it");
+}
+
+fn audited(snapshot: &Snapshot) -> Vec<Timestamp> {
+    snapshot.domains.iter().map(|one| one.view.audited).collect()
 }
 
 #[test]

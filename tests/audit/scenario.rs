@@ -22,13 +22,14 @@
 //!
 //! `told` holds some of what the findings say, a line each: `srv-missing domain:east.test`, then `says`
 //! its message, `has` all of its evidence as JSON, `advises` a line of its remedy, or `labelled` and its
-//! labels as JSON.
+//! labels as JSON; or `host kms.test:1688 is degraded, 2 endpoints, from 10.0.0.9 up, from 10.0.0.8 down`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kmswatch::model::observation::{Answer, Flags, LookupOutcome, Observation, Probe};
+use kmswatch::model::snapshot::HostView;
 use kmswatch::model::{
     EndpointKey, Finding, LookupKey, Name, Plan, ProbeOutcome, Record, RecordKind, Snapshot,
     Subject, Upstream,
@@ -288,7 +289,7 @@ pub fn hosts(snapshot: &Snapshot) -> Vec<String> {
     sorted(snapshot.domains.iter().flat_map(of_domain).collect())
 }
 
-/// All that the findings say, as a file writes it.
+/// All that the findings say and what became of each host, as a file writes it.
 pub fn told(snapshot: &Snapshot) -> Vec<String> {
     let of_finding = |finding: &Arc<Finding>| -> Vec<String> {
         let json = |value: serde_json::Result<String>| value.expect("it is plain");
@@ -301,7 +302,13 @@ pub fn told(snapshot: &Snapshot) -> Vec<String> {
         let whose = |what: String| format!("{} {} {what}", finding.check, finding.subject);
         all.into_iter().chain(advice).map(whose).collect()
     };
-    snapshot.findings.iter().flat_map(of_finding).collect()
+    let of_host = |host: &Arc<HostView>| {
+        let paths = host.paths.iter().map(|(path, status)| format!(", from {path} {status}"));
+        let (paths, count) = (paths.collect::<String>(), host.endpoints.len());
+        format!("host {} is {}, {count} endpoints{paths}", host.host, host.status)
+    };
+    let findings = snapshot.findings.iter().flat_map(of_finding);
+    findings.chain(snapshot.hosts.iter().map(of_host)).collect()
 }
 
 fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
