@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use daemon::{Daemon, request};
 use estate::{Estate, LISTED, OWNER};
-use kmswatch::demo::{Behaviour, Data, DnsServer, Fault, Lab, RpcListener, SeenQuery, Zones};
+use kmswatch::demo::{Behaviour, Data, DnsServer, Fault, RpcListener, SeenQuery, Zones};
 use lab::Bench;
 use program::{Config, check, findings_of, kmswatch, set, wait_for};
 use serde_json::{Value, json};
@@ -593,82 +593,6 @@ fn promtool(metrics: &str) -> String {
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
     String::from_utf8(said).expect("UTF-8")
-}
-
-/// Every finding of the demo, before anything happens.
-const OF_THE_DEMO: [&str; 10] = [
-    "srv-missing domain:missing.contoso.test critical active",
-    "all-hosts-down domain:dead.contoso.test critical active",
-    "host-down host:kms.dead.contoso.test critical suppressed",
-    "redundancy-none domain:dead.contoso.test info active",
-    "record-unexpected record:rogue.contoso.test/printer.rogue.contoso.test critical active",
-    "host-accepts-any host:printer.rogue.contoso.test warning active",
-    "port-unusual record:rogue.contoso.test/printer.rogue.contoso.test info active",
-    "all-hosts-down domain:wrong.contoso.test critical active",
-    "host-not-kms host:kms.wrong.contoso.test critical suppressed",
-    "redundancy-none domain:wrong.contoso.test info active",
-];
-
-/// The findings without the ports, which are the kernel's choice.
-fn of_lab(daemon: &Daemon) -> BTreeSet<String> {
-    let with_ports = findings_of(&daemon.json("/api/v1/findings"), &[]);
-    let without = |line: String| {
-        line.split(' ')
-            .map(|word| match word.rsplit_once(':') {
-                Some((rest, port)) if port.parse::<u16>().is_ok() => rest.to_owned(),
-                _ => word.to_owned(),
-            })
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    with_ports.into_iter().map(without).collect()
-}
-
-#[test]
-fn the_demo_shows_its_four_faults_and_nothing_else() {
-    let mut command = kmswatch();
-    command.args(["demo", "--listen", "127.0.0.1:0"]);
-    let mut demo = Daemon::of(&mut command, Config::new(""));
-    demo.wait_until_ready();
-    assert_eq!(of_lab(&demo), set(OF_THE_DEMO));
-    assert_eq!(promtool(&demo.get("/metrics").text()), "");
-    for domain in ["east.contoso.test", "west.contoso.test"] {
-        assert_eq!(demo.json(&format!("/api/v1/domains/{domain}"))["status"], "ok");
-    }
-    assert_eq!(request(demo.address(), "POST", "/-/reload", "").status, 422);
-    demo.signal("-INT");
-    assert_eq!(demo.wait().0, Some(0));
-}
-
-#[test]
-fn one_sees_a_host_leave_dns_and_another_die() {
-    let bench = Bench::new();
-    let lab = bench.wait(Lab::start()).expect("a lab");
-    let text = lab.config("127.0.0.1:0".parse().expect("an address")).replace("\"5s\"", "\"1s\"");
-    let config = Config::new(&text);
-    let mut command = kmswatch();
-    command.args(["run", "-c"]).arg(config.path());
-    let daemon = Daemon::of(&mut command, config);
-    daemon.wait_until_ready();
-    let at_first = of_lab(&daemon);
-    let expect = |what: &str, more: &[&str]| {
-        let expected: BTreeSet<String> =
-            at_first.union(&set(more.iter().copied())).cloned().collect();
-        daemon.wait_for(what, || match of_lab(&daemon) {
-            found if found == expected => Ok(()),
-            found => Err(format!("{:?}", found.symmetric_difference(&expected))),
-        });
-    };
-    lab.leave_dns();
-    let missing =
-        "record-missing record:west.contoso.test/kms-w1.west.contoso.test critical active";
-    expect("a record that left", &[missing]);
-    bench.wait(lab.kill_host()).expect("it dies");
-    let down = "host-down host:kms-e1.east.contoso.test warning active";
-    expect("a host that died", &[missing, down]);
-    let live = daemon.metrics("kmswatch_host_live_share{domain=\"east.contoso.test\"");
-    let values: Vec<&str> = live.iter().filter_map(|line| line.rsplit(' ').next()).collect();
-    assert_eq!(values, ["0", "1", "0", "0"], "{live:?}");
 }
 
 /// A real Prometheus that scrapes a daemon each second; killed when dropped.

@@ -1,4 +1,4 @@
-//! What real servers do in the same cases, and what is made of it: one table.
+//! What real servers do in the same cases, and what is made of it: the tables of docs/peers.md.
 
 #[path = "peers/asker.rs"]
 mod asker;
@@ -6,8 +6,14 @@ mod asker;
 mod dns;
 #[path = "peers/dnsdist.rs"]
 mod dnsdist;
+#[path = "peers/document.rs"]
+mod document;
+#[path = "peers/impacket.rs"]
+mod impacket;
 #[path = "peers/samba.rs"]
 mod samba;
+#[path = "peers/samba_dns.rs"]
+mod samba_dns;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -19,25 +25,9 @@ use kmswatch::model::{Answer, EndpointKey, ProbeOutcome, Transport};
 use kmswatch::probe::pdu::{Bind as RpcBind, Progress, Reply, Verdict};
 use kmswatch::probe::probe;
 use samba::Samba;
+use samba_dns::DOMAIN;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// Of a delegation to a server that is not there, authorities say that much, and Unbound seeks on. A
-/// zone that cannot be loaded is no zone to `PowerDNS`.
-///
-/// An outcome; with `n*` before it the count of records, with `+` behind it where TCP had to help.
-const TABLE: &str = "
-case          bind      knot      nsd       powerdns  unbound   dnsmasq   dnsdist
-records       2*records 2*records 2*records 2*records 2*records 2*records 2*records
-alias         2*records 2*records 2*records 2*records 2*records 2*records 2*records
-declined      1*records 1*records 1*records 1*records 1*records 1*records 1*records
-nxdomain      nxdomain  nxdomain  nxdomain  nxdomain  nxdomain  nxdomain  nxdomain
-nodata        nodata    nodata    nodata    nodata    nodata    nodata    nodata
-large         60*records+ 60*records+ 60*records+ 60*records+ 60*records+ 60*records+ 60*records+
-lame          referral  referral  referral  referral  timeout   referral  referral
-outside       refused   refused   refused   refused   servfail  refused   refused
-broken        servfail  servfail  servfail  refused   servfail  servfail  servfail
-";
 
 /// The cases, and the domain that each of them asks for.
 const CASES: [(&str, &str); 9] = [
@@ -46,7 +36,7 @@ const CASES: [(&str, &str); 9] = [
     ("declined", "declined.contoso.test"),
     ("nxdomain", "nothing.contoso.test"),
     ("nodata", "text.contoso.test"),
-    ("large", "large.test"),
+    ("large", "large.contoso.test"),
     ("lame", "lame.contoso.test"),
     ("outside", "elsewhere.test"),
     ("broken", "broken.test"),
@@ -56,18 +46,19 @@ const BROKEN: Zone<'static> = Zone { name: "broken.test", records: "this is ( no
 
 #[tokio::test]
 async fn every_peer_in_every_case_is_understood() {
-    let large = large();
-    let zones = [CONTOSO, Zone { name: "large.test", records: &large }];
-    let broken_too = [zones[0], zones[1], BROKEN];
+    let records = [RECORDS, &large()].concat();
+    let contoso = Zone { name: DOMAIN, records: &records };
+    let broken_too = [contoso, BROKEN];
     let bind = Bind::start(&broken_too);
     let behind = bind.address();
-    let peers: [(&str, Server); 6] = [
+    let peers: [(&str, Server); 7] = [
         ("knot", dns::knot(&broken_too)),
         ("nsd", dns::nsd(&broken_too)),
-        ("powerdns", dns::powerdns(&zones, BROKEN.name)),
+        ("powerdns", dns::powerdns(&[contoso], BROKEN.name)),
         ("unbound", dns::unbound(&[], &stubs(behind))),
         ("dnsmasq", dns::dnsmasq(&forwards(behind).iter().map(String::as_str).collect::<Vec<_>>())),
         ("dnsdist", dnsdist::dnsdist(behind)),
+        ("samba", samba(&records)),
     ];
     let servers = peers.iter().map(|(name, server)| (*name, server.address()));
     let servers: Vec<(&str, SocketAddr)> =
@@ -86,7 +77,7 @@ async fn every_peer_in_every_case_is_understood() {
                 row.push(cell(&asker.srv(domain).await));
             }
         }
-        let mut expected = rows(TABLE);
+        let mut expected = document::table("DNS servers");
         if transport == Transport::Tcp {
             // Then it needs no help.
             expected
@@ -110,7 +101,7 @@ async fn every_fault_that_a_server_injects_is_understood() {
         writeln!(text, "_vlmcs._tcp.{fault} SRV 0 0 1688 kms").expect("a string grows");
         text
     });
-    let bind = Bind::start(&[CONTOSO, Zone { name: "fault.test", records: &records }]);
+    let bind = Bind::start(&[Zone { name: "fault.test", records: &records }]);
     let dnsdist = dnsdist::dnsdist(bind.address());
     let mut asker = Asker::new(Transport::Udp, dnsdist.address());
     let mut table = Vec::new();
@@ -126,22 +117,26 @@ async fn every_fault_that_a_server_injects_is_understood() {
         }
         table.push(format!("{fault} {}", cell(&answer)));
     }
-    let expected = [
-        "formerr formerr",
-        "servfail servfail",
-        "nxdomain nxdomain",
-        "notimp notimp",
-        "refused refused",
-        "yxdomain other-rcode",
-        // It has room for that in EDNS only; asked again without, it says NOERROR.
-        "badvers nodata",
-        "drop timeout",
-        "lost 1*records",
-        "delay 1*records",
-        "tc 1*records+",
-        "tcdrop timeout+",
-    ];
-    assert_eq!(table, expected);
+    let expected = document::table("Faults of a DNS server");
+    assert_eq!(table, told(&expected[1..]));
+}
+
+/// Somebody else's RPC runtimes, told apart by what they have registered.
+#[tokio::test]
+async fn every_rpc_runtime_in_every_case_is_understood() {
+    let [kms, mapper] = [impacket::KMS, impacket::ENDPOINT_MAPPER].map(impacket::RpcServer::start);
+    let samba = Samba::start();
+    let mut table = document::table("RPC runtimes")[..1].to_vec();
+    for (name, control) in [("KMS interface and control", true), ("KMS interface alone", false)] {
+        let mut row = vec![name.to_owned()];
+        for address in [kms.address(), mapper.address(), samba.address()] {
+            let key = EndpointKey { path: std::sync::Arc::default(), address };
+            let settings = ProbeSettings { control, ..ProbeSettings::default() };
+            row.push(probe(&key, &settings).await.outcome.to_string());
+        }
+        table.push(row);
+    }
+    assert_eq!(told(&table), told(&document::table("RPC runtimes")));
 }
 
 /// Samba rejects what it has not registered with other codes than impacket; and it answers a bind of
@@ -187,21 +182,35 @@ fn cell(answer: &Answer) -> String {
     format!("{count}{}{tcp}", answer.outcome.as_str())
 }
 
-fn rows(table: &str) -> Vec<Vec<String>> {
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
-    table.trim().lines().map(words).collect()
-}
-
 /// A row a line, as an assertion shows it best.
 fn told(table: &[Vec<String>]) -> Vec<String> {
     table.iter().map(|row| row.join(" ")).collect()
 }
 
+/// The same records, but for one with "." as its target, which it refuses.
+fn samba(records: &str) -> Server {
+    let server = samba_dns::samba_dns();
+    let mut lines = String::new();
+    let is_taken = |line: &&str| !line.starts_with("_vlmcs._tcp.declined");
+    for (owner, data) in
+        records.trim().lines().filter(is_taken).filter_map(|line| line.split_once(' '))
+    {
+        let names_another = ["SRV", "CNAME", "NS"].iter().any(|kind| data.starts_with(kind));
+        let origin = if names_another { format!(".{DOMAIN}.") } else { String::new() };
+        writeln!(lines, "update add {owner}.{DOMAIN}. 300 {data}{origin}\nsend").expect("it grows");
+    }
+    server.update(&lines);
+    server
+}
+
 /// A set that fits no UDP answer.
 fn large() -> String {
     (0..60).fold(String::new(), |mut text, index| {
-        writeln!(text, "_vlmcs._tcp SRV 0 {index} 1688 kms-host-with-a-rather-long-name-{index}")
-            .expect("a string grows");
+        writeln!(
+            text,
+            "_vlmcs._tcp.large SRV 0 {index} 1688 kms-host-with-a-rather-long-name-{index}"
+        )
+        .expect("a string grows");
         text
     })
 }
@@ -211,12 +220,12 @@ fn stubs(behind: SocketAddr) -> String {
     let stub = |zone: &str| {
         format!("stub-zone:\n  name: \"{zone}\"\n  stub-addr: {}@{}\n", behind.ip(), behind.port())
     };
-    let zones = [".", "contoso.test", "large.test", "broken.test"].map(stub).concat();
+    let zones = [".", "contoso.test", "broken.test"].map(stub).concat();
     format!("  local-zone: \"test.\" nodefault\n{zones}")
 }
 
 /// dnsmasq knows one name itself and asks this server for the zones.
 fn forwards(behind: SocketAddr) -> Vec<String> {
-    let zones = ["contoso.test", "large.test", "broken.test"];
+    let zones = ["contoso.test", "broken.test"];
     zones.map(|zone| format!("--server=/{zone}/{}#{}", behind.ip(), behind.port())).to_vec()
 }

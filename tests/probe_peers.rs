@@ -1,6 +1,8 @@
 //! Probes of peers that answer well, badly, or not at all: what comes of it, what they were sent, and
 //! how it ended.
 
+#[path = "peers/document.rs"]
+mod document;
 #[path = "peers/rpc.rs"]
 mod rpc;
 
@@ -107,7 +109,9 @@ async fn each_peer_has_its_outcome_and_is_sent_one_bind_and_a_reset() {
     let come = answers_that_are_read().into_iter().chain(answers_that_are_none());
     let rows = come.map(|row| (row, LONG));
     let rows = rows.chain(answers_that_do_not_come().into_iter().map(|row| (row, SHORT)));
+    let mut table = document::table("RPC peers of the tests")[..1].to_vec();
     for ((name, behaviour, expected), timeout) in rows {
+        table.push(vec![name.to_owned(), expected.to_string()]);
         let peer = RpcPeer::start(behaviour);
         let started = Instant::now();
         let probe = probe(&key(peer.address()), &settings(timeout)).await;
@@ -125,6 +129,7 @@ async fn each_peer_has_its_outcome_and_is_sent_one_bind_and_a_reset() {
         assert_eq!(seen[0].bytes.len(), 116, "{name}: two contexts");
         assert_eq!(seen[0].ended, Some(Ended::Reset), "{name}: nothing is left in TIME_WAIT");
     }
+    assert_eq!(table, document::table("RPC peers of the tests"));
 }
 
 #[tokio::test]

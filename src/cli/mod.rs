@@ -78,7 +78,7 @@ enum Command {
     Explain(explain::Arguments),
     /// Check, show or begin a config
     Config(config::Arguments),
-    /// Watch a small estate with faults that this program plays itself, on 127.0.0.1
+    /// Watch a small estate with faults that this program plays itself, on loopback
     Demo(demo::Arguments),
     /// Print what a shell needs to complete these commands
     Completions(completions::Arguments),

@@ -1,15 +1,19 @@
-//! The estate of the demo: two healthy domains, four faults, two DNS servers, eight hosts.
+//! The estate of the demo, running: its DNS servers, its hosts, and what happens to them.
 
 use std::fmt::Write;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::sync::Mutex;
 
 use super::ANY_PORT;
-use super::dns::DnsServer;
+use super::dns::{DnsServer, Fault};
+use super::estate::{
+    BROKEN, DOMAINS, EMPTY, HALF_HOST, HOSTS, KMS_E1, KMS_W1, PORT_HOST, Record, SPLIT, Site, WEST,
+    ZONE,
+};
 use super::rpc::{Behaviour, RpcListener};
 use super::zones::{Data, Zones, name};
 
@@ -17,220 +21,286 @@ use super::zones::{Data, Zones, name};
 ///
 /// `east` and `west` of `contoso.test` are the worked case of KMS over two sites: each domain prefers
 /// its own two hosts (priority 10, weights 75 and 25) and falls back to the other's (priority 90).
-/// Beside them is one domain for each fault. Names, priorities and weights are fixed, ports are the
-/// kernel's choice.
+/// Beside them is one domain for each fault. Names, addresses, priorities and weights are fixed, ports
+/// are the kernel's choice: one that all hosts share, as they share 1688 elsewhere.
 #[derive(Debug)]
 pub struct Lab {
+    /// What headquarters' servers serve.
     zones: Zones,
-    servers: [DnsServer; 2],
-    hosts: Vec<LabHost>,
-    /// Bound and not listening: connections are refused, and the kernel gives the port to nobody else.
-    _closed: TcpSocket,
-    kms_port: u16,
-    /// The port of the host that died, held in the same way.
-    died: Mutex<Option<TcpSocket>>,
+    servers: Servers,
+    _hosts: Vec<RpcListener>,
+    /// The host that dies and returns, unless it is dead.
+    mortal: Mutex<Option<RpcListener>>,
+    ports: Ports,
 }
 
-/// A host that listens.
 #[derive(Debug)]
-struct LabHost {
-    name: &'static str,
-    listener: RpcListener,
+struct Servers {
+    headquarters: [DnsServer; 2],
+    old_copy: DnsServer,
+    refusing: [DnsServer; 2],
+    silent: DnsServer,
 }
 
-/// What kept the lab from starting, or its script from going on.
+/// Ports of 127.0.0.1 that are bound and not listened on. That refuses connections, and the kernel gives
+/// such a port of any address to nobody who does not ask for it.
+#[derive(Debug)]
+struct Ports {
+    kms: u16,
+    closed: u16,
+    _held: Vec<TcpSocket>,
+}
+
+/// What kept the lab from starting, or an act from being played.
 #[derive(Debug, Error)]
-pub enum LabError {
-    /// A socket could not be had.
-    #[error("cannot {operation} on {address} for the lab's {who}: {source}")]
-    Socket {
-        /// What was tried.
-        operation: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// For which server or host.
-        who: &'static str,
-        /// The operating system's reason.
-        source: io::Error,
-    },
+#[error("cannot {operation} on {address} for the lab's {who}: {source}")]
+pub struct LabError {
+    /// What was tried.
+    operation: &'static str,
+    /// Where.
+    address: SocketAddr,
+    /// For which server or host.
+    who: &'static str,
+    /// The operating system's reason.
+    source: io::Error,
 }
 
-/// One record that the lab publishes: domain, priority, weight, host.
-type Published = (&'static str, u16, u16, &'static str);
+/// What happens in the estate, round and round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// `kms-w1` leaves DNS, in its own domain; it still runs, and `east` still publishes it.
+    LeaveDns,
+    /// It is back, as it was.
+    ReturnToDns,
+    /// `kms-e1` dies: its records stay, its port refuses connections.
+    Die,
+    /// It runs again, where it was.
+    Revive,
+}
 
-pub(super) const EAST: &str = "east.contoso.test";
-pub(super) const WEST: &str = "west.contoso.test";
-pub(super) const MISSING: &str = "missing.contoso.test";
-pub(super) const DEAD: &str = "dead.contoso.test";
-pub(super) const ROGUE: &str = "rogue.contoso.test";
-pub(super) const WRONG: &str = "wrong.contoso.test";
-/// In the order of the config.
-const DOMAINS: [&str; 6] = [EAST, WEST, MISSING, DEAD, ROGUE, WRONG];
+impl Act {
+    /// All of them; after the last, everything is as it was before the first.
+    pub const ROUND: [Self; 4] = [Self::LeaveDns, Self::ReturnToDns, Self::Die, Self::Revive];
+}
 
-pub(super) const KMS_E1: &str = "kms-e1.east.contoso.test";
-const KMS_E2: &str = "kms-e2.east.contoso.test";
-pub(super) const KMS_W1: &str = "kms-w1.west.contoso.test";
-const KMS_W2: &str = "kms-w2.west.contoso.test";
-const DEAD_HOST: &str = "kms.dead.contoso.test";
-const LISTED_HOST: &str = "kms.rogue.contoso.test";
-const ROGUE_HOST: &str = "printer.rogue.contoso.test";
-const WRONG_HOST: &str = "kms.wrong.contoso.test";
-
-/// Every host that listens, and as what.
-const HOSTS: [(&str, Behaviour); 7] = [
-    (KMS_E1, Behaviour::Kms),
-    (KMS_E2, Behaviour::Kms),
-    (KMS_W1, Behaviour::Kms),
-    (KMS_W2, Behaviour::Kms),
-    (LISTED_HOST, Behaviour::Kms),
-    (ROGUE_HOST, Behaviour::AcceptsAny),
-    (WRONG_HOST, Behaviour::OtherRpc),
-];
-
-/// What the config lists, and DNS publishes.
-const LISTED: [Published; 11] = [
-    (EAST, 10, 75, KMS_E1),
-    (EAST, 10, 25, KMS_E2),
-    (EAST, 90, 75, KMS_W1),
-    (EAST, 90, 25, KMS_W2),
-    (WEST, 10, 75, KMS_W1),
-    (WEST, 10, 25, KMS_W2),
-    (WEST, 90, 75, KMS_E1),
-    (WEST, 90, 25, KMS_E2),
-    (DEAD, 0, 0, DEAD_HOST),
-    (ROGUE, 0, 0, LISTED_HOST),
-    (WRONG, 0, 0, WRONG_HOST),
-];
-/// What DNS publishes, and the config does not list.
-const UNLISTED: Published = (ROGUE, 0, 0, ROGUE_HOST);
+/// The KMS port is the kernel's choice, and on some host's address somebody may have it: then another
+/// is tried, so often.
+const PORT_CHOICES: usize = 16;
 
 impl Lab {
     /// Starts all servers and hosts and publishes the records.
     ///
     /// # Errors
-    /// [`LabError`] when 127.0.0.1 has no ports left.
+    /// [`LabError`] when loopback has no ports left.
     pub async fn start() -> Result<Self, LabError> {
-        let (closed, kms_port) = hold(ANY_PORT).map_err(failed("bind", ANY_PORT, DEAD_HOST))?;
-        let mut hosts = Vec::new();
-        for (name, behaviour) in HOSTS {
-            let started = RpcListener::start(behaviour, ANY_PORT).await;
-            hosts.push(LabHost {
-                name,
-                listener: started.map_err(failed("listen", ANY_PORT, name))?,
-            });
+        let mut started = Self::try_start().await;
+        for _ in 1..PORT_CHOICES {
+            match started {
+                Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => {}
+                other => return other,
+            }
+            started = Self::try_start().await;
         }
-        let zones = Zones::new();
-        let start = || async {
-            let started = DnsServer::start(zones.clone(), ANY_PORT).await;
-            started.map_err(failed("listen", ANY_PORT, "DNS servers"))
-        };
-        let servers = [start().await?, start().await?];
-        let lab = Self { zones, servers, hosts, _closed: closed, kms_port, died: Mutex::new(None) };
-        lab.publish();
-        Ok(lab)
+        started
     }
 
-    /// The config of a daemon that watches this lab and listens there. All is listed with its port, so
-    /// that the healthy domains yield no finding.
-    pub fn config(&self, listen: SocketAddr) -> String {
-        let [first, second] = self.servers().map(DnsServer::address);
-        let mut text = format!(
-            "[audit]\ninterval = \"5s\"\n\n[journal]\npath = \"\"\n\n[web]\nlisten = \"{listen}\"\n\n\
-             [[resolver]]\nname = \"lab\"\nservers = [\"{first}\", \"{second}\"]\n"
-        );
-        for domain in DOMAINS {
-            let _ = write!(text, "\n[[domain]]\nname = \"{domain}\"\nkms = \"required\"\n");
-            let hosts = self.listed(domain);
-            if !hosts.is_empty() {
-                let _ = write!(text, "hosts = [\n{hosts}]\n");
+    async fn try_start() -> Result<Self, LabError> {
+        let ports = Ports::hold()?;
+        let (mut hosts, mut mortal) = (Vec::new(), None);
+        for host in &HOSTS {
+            let Some(behaviour) = host.answers else { continue };
+            let listener = listen(host.name, behaviour, address(host.octet, ports.kms)).await?;
+            match host.name {
+                KMS_E1 => mortal = Some(listener),
+                _ => hosts.push(listener),
             }
+        }
+        let (zones, old_copy) = (Zones::new(), Zones::new());
+        publish(&zones, &ports);
+        publish(&old_copy, &ports);
+        let first = DOMAINS.iter().find(|domain| domain.name == SPLIT);
+        let first =
+            first.and_then(|domain| domain.published.first()).map_or(".", |record| record.2);
+        old_copy.retain(&owner(SPLIT), |data| leads_to(data, first));
+        let servers = Servers::start(&zones, &old_copy).await?;
+        Ok(Self { zones, servers, _hosts: hosts, mortal: Mutex::new(mortal), ports })
+    }
+
+    /// The config of a daemon that watches this lab and listens there. What waits for silence waits
+    /// shortly, so that the first audit comes within a second.
+    pub fn config(&self, listen: SocketAddr) -> String {
+        let mut text = format!(
+            "[audit]\ninterval = \"1s\"\n\n[dns]\ntimeout = \"250ms\"\nattempts = 2\n\n[probe]\ntimeout = \"500ms\"\n\n\
+             [journal]\npath = \"\"\n\n[web]\nlisten = \"{listen}\"\n"
+        );
+        for site in Site::ALL {
+            let servers = self.servers_of(site).map(|server| server.address().to_string());
+            let name = site.resolver();
+            let _ = write!(text, "\n[[resolver]]\nname = \"{name}\"\nservers = {servers:?}\n");
+        }
+        for domain in &DOMAINS {
+            let (name, kms, resolver) = (domain.name, domain.kms, domain.site.resolver());
+            let _ = write!(
+                text,
+                "\n[[domain]]\nname = \"{name}\"\nkms = \"{kms}\"\nresolvers = [\"{resolver}\"]\n"
+            );
+            let Some(hosts) = domain.listed else { continue };
+            text.push_str("hosts = [\n");
+            for (priority, weight, target) in hosts {
+                let port = self.ports.of(target);
+                let _ = writeln!(text, "    \"{target}:{port}, {priority}, {weight}\",");
+            }
+            text.push_str("]\n");
         }
         text
     }
 
-    /// The plan's `kms_port` in this lab: one that nothing listens on, held by the lab, so that the
-    /// look at "port 1688" never leaves it. It is also the port of the dead host.
+    /// The plan's `kms_port` in this lab, which stands for 1688.
     pub fn kms_port(&self) -> u16 {
-        self.kms_port
+        self.ports.kms
     }
 
-    /// What both servers serve; changes show at once.
-    pub fn zones(&self) -> &Zones {
-        &self.zones
+    /// The two servers that nearly all domains are asked of.
+    pub fn servers(&self) -> [SocketAddr; 2] {
+        self.servers_of(Site::Headquarters).map(DnsServer::address)
     }
 
-    /// The two servers of the resolver "lab".
-    pub fn servers(&self) -> [&DnsServer; 2] {
-        self.servers.each_ref()
-    }
-
-    /// A host that listens, by its full name.
-    pub fn host(&self, name: &str) -> Option<&RpcListener> {
-        self.hosts.iter().find(|host| host.name == name).map(|host| &host.listener)
-    }
-
-    /// The first act: `kms-w1` leaves DNS, in its own domain, on both servers. It still runs, and
-    /// `east` still publishes it.
-    pub fn leave_dns(&self) {
-        let leaving = name(KMS_W1);
-        let is_other =
-            |data: &Data| !matches!(data, Data::Srv { target, .. } if *target == leaving);
-        self.zones.retain(&owner(WEST), is_other);
-    }
-
-    /// The second act: `kms-e1` dies. Its records stay, its port refuses connections and remains the
-    /// lab's: a freed one could be taken by anybody, even by the probe that connects to it.
+    /// Lets something happen; what has happened already does not happen again.
     ///
     /// # Errors
-    /// [`LabError`] when somebody took the port meanwhile.
-    pub async fn kill_host(&self) -> Result<(), LabError> {
-        let mut died = self.died.lock().await;
-        let Some(listener) = self.host(KMS_E1).filter(|_| died.is_none()) else { return Ok(()) };
-        listener.close().await;
-        let (held, _) =
-            hold(listener.address()).map_err(failed("bind", listener.address(), KMS_E1))?;
-        *died = Some(held);
+    /// [`LabError`] when somebody took the port of the host that returns.
+    pub async fn play(&self, act: Act) -> Result<(), LabError> {
+        let mut mortal = self.mortal.lock().await;
+        match (act, mortal.take()) {
+            (Act::Die, Some(alive)) => alive.close().await,
+            (Act::Revive, None) => {
+                let host = HOSTS.iter().find(|host| host.name == KMS_E1);
+                let at = address(host.map_or(1, |host| host.octet), self.ports.kms);
+                *mortal = Some(listen(KMS_E1, Behaviour::Kms, at).await?);
+            }
+            (_, as_before) => *mortal = as_before,
+        }
+        let leaves = |record: &&Record| record.2 == KMS_W1;
+        match act {
+            Act::LeaveDns => {
+                self.zones.retain(&owner(WEST), |data| !leads_to(data, KMS_W1));
+            }
+            Act::ReturnToDns => {
+                let west = DOMAINS.iter().filter(|domain| domain.name == WEST);
+                west.flat_map(|domain| domain.published.iter().filter(leaves)).for_each(|record| {
+                    self.zones.insert(&owner(WEST), self.ports.srv(record));
+                });
+            }
+            Act::Die | Act::Revive => {}
+        }
         Ok(())
     }
 
-    fn publish(&self) {
-        self.zones.add_zone("contoso.test");
-        for (domain, priority, weight, target) in LISTED.into_iter().chain([UNLISTED]) {
-            let data = Data::srv(priority, weight, self.port_of(target), target);
-            self.zones.insert(&owner(domain), data);
-            self.zones.insert(target, Data::A(Ipv4Addr::LOCALHOST));
+    fn servers_of(&self, site: Site) -> [&DnsServer; 2] {
+        let Servers { headquarters: [first, second], old_copy, refusing, silent } = &self.servers;
+        match site {
+            Site::Headquarters => [first, second],
+            Site::Berlin => [first, old_copy],
+            Site::Paris => [first, &refusing[0]],
+            Site::Tokyo => [silent, &refusing[1]],
         }
-        // The domain is there, only KMS is not.
-        self.zones.insert(&format!("dc1.{MISSING}"), Data::A(Ipv4Addr::LOCALHOST));
+    }
+}
+
+impl Servers {
+    async fn start(zones: &Zones, old: &Zones) -> Result<Self, LabError> {
+        let start = async |zones: &Zones, fault: Option<Fault>| {
+            let started = DnsServer::start(zones.clone(), ANY_PORT).await;
+            let server = started.map_err(failed("listen", ANY_PORT, "DNS servers"))?;
+            server.set_fault(fault);
+            Ok::<_, LabError>(server)
+        };
+        let headquarters = [start(zones, None).await?, start(zones, None).await?];
+        for server in &headquarters {
+            server.set_fault_for(&owner(BROKEN), Some(Fault::Rcode(SERVFAIL)));
+        }
+        let refuses = Some(Fault::Rcode(REFUSED));
+        Ok(Self {
+            headquarters,
+            old_copy: start(old, None).await?,
+            refusing: [start(zones, refuses).await?, start(zones, refuses).await?],
+            silent: start(zones, Some(Fault::Silent)).await?,
+        })
+    }
+}
+
+/// RFC 1035 section 4.1.1.
+const SERVFAIL: u16 = 2;
+const REFUSED: u16 = 5;
+
+impl Ports {
+    fn hold() -> Result<Self, LabError> {
+        let [(kms, first), (closed, second)] = [hold(ANY_PORT)?, hold(ANY_PORT)?];
+        let mut held = vec![first, second];
+        match hold(SocketAddr::from((Ipv6Addr::LOCALHOST, kms))) {
+            Ok((_, third)) => held.push(third),
+            Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // Without IPv6 nobody listens there either.
+            Err(_) => {}
+        }
+        Ok(Self { kms, closed, _held: held })
     }
 
-    /// The entries of `hosts`, a line each.
-    fn listed(&self, domain: &str) -> String {
-        let mut lines = String::new();
-        for (_, priority, weight, target) in LISTED.into_iter().filter(|entry| entry.0 == domain) {
-            let port = self.port_of(target);
-            let _ = writeln!(lines, "    \"{target}:{port}, {priority}, {weight}\",");
+    /// Which one DNS and config name for a host.
+    fn of(&self, target: &str) -> u16 {
+        match target {
+            PORT_HOST => self.closed,
+            "." => 0,
+            _ => self.kms,
         }
-        lines
     }
 
-    fn port_of(&self, target: &str) -> u16 {
-        self.host(target).map_or(self.kms_port, |listener| listener.address().port())
+    fn srv(&self, (priority, weight, target): &Record) -> Data {
+        Data::srv(*priority, *weight, self.of(target), target)
     }
+}
+
+fn publish(zones: &Zones, ports: &Ports) {
+    zones.add_zone(ZONE);
+    for domain in &DOMAINS {
+        for record in domain.published {
+            zones.insert(&owner(domain.name), ports.srv(record));
+        }
+    }
+    for host in &HOSTS {
+        zones.insert(host.name, Data::A(Ipv4Addr::new(127, 0, 0, host.octet)));
+    }
+    zones.insert(HALF_HOST, Data::Aaaa(Ipv6Addr::LOCALHOST));
+    zones.insert(&format!("old.{}", owner(EMPTY)), Data::A(Ipv4Addr::LOCALHOST));
+}
+
+fn leads_to(data: &Data, host: &str) -> bool {
+    matches!(data, Data::Srv { target, .. } if *target == name(host))
 }
 
 fn owner(domain: &str) -> String {
     format!("_vlmcs._tcp.{domain}")
 }
 
-/// Binds without listening, which refuses connections; also where connections of a former listener
-/// linger.
-fn hold(address: SocketAddr) -> io::Result<(TcpSocket, u16)> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let port = socket.local_addr()?.port();
-    Ok((socket, port))
+fn address(octet: u8, port: u16) -> SocketAddr {
+    SocketAddr::from((IpAddr::from([127, 0, 0, octet]), port))
+}
+
+async fn listen(
+    who: &'static str,
+    behaviour: Behaviour,
+    address: SocketAddr,
+) -> Result<RpcListener, LabError> {
+    RpcListener::start(behaviour, address).await.map_err(failed("listen", address, who))
+}
+
+fn hold(address: SocketAddr) -> Result<(u16, TcpSocket), LabError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(address)?;
+        Ok((socket.local_addr()?.port(), socket))
+    };
+    bound().map_err(failed("bind", address, "closed ports"))
 }
 
 fn failed(
@@ -238,24 +308,22 @@ fn failed(
     address: SocketAddr,
     who: &'static str,
 ) -> impl Fn(io::Error) -> LabError {
-    move |source| LabError::Socket { operation, address, who, source }
+    move |source| LabError { operation, address, who, source }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use hickory_proto::rr::RecordType;
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::demo::LISTEN;
 
-    const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9688);
-
-    /// `host:port, priority, weight` of what DNS publishes.
-    fn published(lab: &Lab, domain: &str) -> BTreeSet<String> {
-        let found = lab.zones().find(&name(&owner(domain)), RecordType::SRV);
+    /// `host:port, priority, weight` of what these zones publish.
+    fn published(zones: &Zones, domain: &str) -> BTreeSet<String> {
+        let found = zones.find(&name(&owner(domain)), RecordType::SRV);
         let as_listed = |data: &Data| match data {
             Data::Srv { priority, weight, port, target } => {
                 format!("{target}:{port}, {priority}, {weight}")
@@ -272,77 +340,76 @@ mod tests {
         Some(hosts.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect())
     }
 
-    async fn is_refused(port: u16) -> bool {
-        let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+    async fn is_refused(address: SocketAddr) -> bool {
+        let connected = TcpStream::connect(address).await;
         connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     }
 
     #[tokio::test]
-    async fn the_config_lists_what_dns_publishes_but_for_the_faults() {
+    async fn the_config_lists_what_dns_publishes_but_for_three_faults() {
         let lab = Lab::start().await.expect("a lab");
         let config: toml::Table = lab.config(LISTEN).parse().expect("TOML");
-        for domain in [EAST, WEST, DEAD, WRONG] {
-            assert_eq!(listed(&config, domain), Some(published(&lab, domain)), "{domain}");
-        }
-        let port = |target| lab.port_of(target);
-        let expected =
-            [(KMS_E1, "10, 75"), (KMS_E2, "10, 25"), (KMS_W1, "90, 75"), (KMS_W2, "90, 25")]
-                .map(|(host, rank)| format!("{host}:{}, {rank}", port(host)));
-        assert_eq!(published(&lab, EAST), BTreeSet::from(expected));
-        let expected =
-            [(KMS_W1, "10, 75"), (KMS_W2, "10, 25"), (KMS_E1, "90, 75"), (KMS_E2, "90, 25")]
-                .map(|(host, rank)| format!("{host}:{}, {rank}", port(host)));
-        assert_eq!(published(&lab, WEST), BTreeSet::from(expected));
-        let rogue: Vec<String> = published(&lab, ROGUE)
-            .difference(&listed(&config, ROGUE).expect("a list"))
-            .cloned()
-            .collect();
-        assert_eq!(rogue, [format!("{ROGUE_HOST}:{}, 0, 0", port(ROGUE_HOST))]);
-        assert_eq!((listed(&config, MISSING), published(&lab, MISSING)), (None, BTreeSet::new()));
+        let differ = |domain: &&str| {
+            listed(&config, domain).is_some_and(|listed| listed != published(&lab.zones, domain))
+        };
+        let differing: Vec<&str> =
+            DOMAINS.iter().map(|domain| domain.name).filter(differ).collect();
+        assert_eq!(
+            differing,
+            ["rogue.contoso.test", "incomplete.contoso.test", "drift.contoso.test"]
+        );
+        assert_eq!(config["domain"].as_array().map(Vec::len), Some(DOMAINS.len()));
         assert_eq!(config["web"]["listen"].as_str(), Some("127.0.0.1:9688"));
-        let servers = lab.servers().map(|server| server.address().to_string().into());
+        let servers = lab.servers().map(|server| server.to_string().into());
         assert_eq!(config["resolver"][0]["servers"], toml::Value::Array(servers.to_vec()));
     }
 
-    fn is_held(port: u16) -> bool {
-        let other = TcpSocket::new_v4().expect("a socket");
-        let bound = other.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    #[tokio::test]
+    async fn every_name_address_and_resolver_is_used_once() {
+        let distinct =
+            |count: usize, all: BTreeSet<String>| assert_eq!(all.len(), count, "{all:?}");
+        distinct(DOMAINS.len(), DOMAINS.iter().map(|domain| domain.name.to_owned()).collect());
+        distinct(HOSTS.len(), HOSTS.iter().map(|host| host.name.to_owned()).collect());
+        distinct(HOSTS.len(), HOSTS.iter().map(|host| host.octet.to_string()).collect());
+        distinct(4, Site::ALL.iter().map(|site| site.resolver().to_owned()).collect());
     }
 
     #[tokio::test]
-    async fn every_port_is_its_own_and_the_dead_one_refuses() {
+    async fn dead_hosts_and_closed_ports_refuse_and_nobody_is_given_their_port() {
         let lab = Lab::start().await.expect("a lab");
-        let mut ports: BTreeSet<u16> = HOSTS.iter().map(|(host, _)| lab.port_of(host)).collect();
-        assert!(ports.insert(lab.port_of(DEAD_HOST)));
-        assert_eq!(ports.len(), 8);
-        assert_eq!(lab.port_of(DEAD_HOST), lab.kms_port());
-        assert!(is_refused(lab.kms_port()).await);
-        assert!(is_held(lab.kms_port()));
-        lab.kill_host().await.expect("its port is held");
-        assert!(is_held(lab.port_of(KMS_E1)));
-        assert!(!is_refused(lab.port_of(WRONG_HOST)).await);
+        for host in &HOSTS {
+            let at = address(host.octet, lab.kms_port());
+            assert_eq!(is_refused(at).await, host.answers.is_none(), "{}", host.name);
+        }
+        assert!(is_refused(address(41, lab.ports.closed)).await);
+        for port in [lab.ports.kms, lab.ports.closed] {
+            let other = TcpSocket::new_v4().expect("a socket");
+            let bound = other.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+            assert!(bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse));
+        }
     }
 
     #[tokio::test]
-    async fn the_acts_take_one_record_and_one_port() {
+    async fn a_round_of_acts_changes_one_thing_each_and_leaves_all_as_it_was() {
         let lab = Lab::start().await.expect("a lab");
-        let (east, mut west) = (published(&lab, EAST), published(&lab, WEST));
-        lab.leave_dns();
-        assert!(west.remove(&format!("{KMS_W1}:{}, 10, 75", lab.port_of(KMS_W1))));
-        assert_eq!((published(&lab, EAST), published(&lab, WEST)), (east.clone(), west.clone()));
-        assert!(!is_refused(lab.port_of(KMS_W1)).await);
-        let host = lab.host(KMS_E1).expect("it lives");
-        let _lingers = TcpStream::connect(host.address()).await.expect("it listens");
-        let accepted = async {
-            while host.connections() == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(5), accepted).await.expect("accepted within 5 s");
-        lab.kill_host().await.expect("its port is held");
-        lab.kill_host().await.expect("it cannot die twice");
-        assert!(is_refused(lab.port_of(KMS_E1)).await);
-        assert_eq!((published(&lab, EAST), published(&lab, WEST)), (east, west));
+        let host = address(11, lab.kms_port());
+        let all = || DOMAINS.map(|domain| published(&lab.zones, domain.name));
+        let (at_first, west) = (all(), published(&lab.zones, WEST));
+        for _ in 0..2 {
+            lab.play(Act::LeaveDns).await.expect("played");
+            let left = published(&lab.zones, WEST);
+            let gone: Vec<&String> = west.difference(&left).collect();
+            assert_eq!(gone, [&format!("{KMS_W1}:{}, 10, 75", lab.kms_port())]);
+            lab.play(Act::ReturnToDns).await.expect("played");
+            assert_eq!(all(), at_first);
+            let _lingers = TcpStream::connect(host).await.expect("it listens");
+            lab.play(Act::Die).await.expect("played");
+            lab.play(Act::Die).await.expect("it cannot die twice");
+            assert!(is_refused(host).await);
+            lab.play(Act::Revive).await.expect("played");
+            lab.play(Act::Revive).await.expect("it lives");
+            assert!(!is_refused(host).await);
+            assert_eq!(all(), at_first);
+        }
     }
 }

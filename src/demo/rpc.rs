@@ -34,8 +34,10 @@ pub enum Behaviour {
     OtherRpc,
     /// Accepts every interface, which Microsoft's runtime does not.
     AcceptsAny,
-    /// Sends the banner of an SSH server.
+    /// A web server, which finds every bind a bad request.
     NotRpc,
+    /// Takes connections and whatever comes, and says nothing.
+    Silent,
 }
 
 #[derive(Debug)]
@@ -47,8 +49,8 @@ struct Shared {
     pdus: Seen<u8>,
 }
 
-/// What an SSH server says first.
-const SSH_BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n";
+/// What a web server says to what is no HTTP.
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
 /// Of a peer that talks to what is no RPC, at most so much is read.
 const MOST_DRAINED: u64 = 8192;
 
@@ -113,7 +115,8 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) -> io::Result<()> {
             shared.answer_one_bind(stream, Registered::Only(ENDPOINT_MAPPER)).await
         }
         Behaviour::AcceptsAny => shared.answer_one_bind(stream, Registered::Any).await,
-        Behaviour::NotRpc => send_banner(stream).await,
+        Behaviour::NotRpc => call_it_a_bad_request(stream).await,
+        Behaviour::Silent => drain(stream).await,
     }
 }
 
@@ -149,11 +152,16 @@ impl Shared {
     }
 }
 
-async fn send_banner(mut stream: TcpStream) -> io::Result<()> {
-    unless_idle(stream.write_all(SSH_BANNER)).await?;
-    let drain =
+async fn call_it_a_bad_request(mut stream: TcpStream) -> io::Result<()> {
+    unless_idle(stream.read_u8()).await?;
+    unless_idle(stream.write_all(BAD_REQUEST)).await?;
+    drain(stream).await
+}
+
+async fn drain(stream: TcpStream) -> io::Result<()> {
+    let read =
         async { tokio::io::copy(&mut stream.take(MOST_DRAINED), &mut tokio::io::sink()).await };
-    unless_idle(drain).await?;
+    unless_idle(read).await?;
     Ok(())
 }
 
@@ -268,13 +276,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_service_says_its_banner() {
-        let listener = listener(Behaviour::NotRpc).await;
-        let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");
-        stream.write_all(&BIND_OF_TWO).await.expect("loopback");
-        stream.shutdown().await.expect("our side ends");
-        assert_eq!(rest_of(&mut stream).await, SSH_BANNER);
-        assert_eq!((listener.connections(), listener.pdus().len()), (1, 0));
+    async fn another_service_says_its_own_and_a_silent_one_nothing() {
+        for (behaviour, said) in [(Behaviour::NotRpc, BAD_REQUEST), (Behaviour::Silent, b"")] {
+            let listener = listener(behaviour).await;
+            let mut stream = TcpStream::connect(listener.address()).await.expect("it listens");
+            stream.write_all(&BIND_OF_TWO).await.expect("loopback");
+            stream.shutdown().await.expect("our side ends");
+            assert_eq!(rest_of(&mut stream).await, said, "{behaviour:?}");
+            assert_eq!((listener.connections(), listener.pdus().len()), (1, 0));
+        }
     }
 
     #[tokio::test]

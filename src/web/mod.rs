@@ -6,6 +6,7 @@
 mod connection;
 mod encoding;
 mod probe;
+mod question;
 mod reload;
 mod routes;
 
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::model::{Name, Snapshot};
 use crate::stats::Stats;
 use connection::{Limited, Peer};
+pub use question::{Question, patience};
 
 /// What the server shows, and whom it asks.
 #[derive(Debug)]

@@ -97,6 +97,22 @@ impl Server {
         self.child.wait().expect("it can be waited for");
     }
 
+    /// Changes a zone: lines of nsupdate, such as `update delete NAME SRV`; where updates are
+    /// allowed.
+    pub fn update(&self, lines: &str) {
+        let mut child = Command::new("nsupdate")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nsupdate is installed");
+        let address = self.address();
+        let script = format!("server {} {}\n{lines}\nsend\n", address.ip(), address.port());
+        child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("it listens");
+        let ended = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "nsupdate: {lines}: {said}{}", self.log());
+    }
+
     fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args([signal, &id]).status().expect("kill runs");
@@ -180,21 +196,6 @@ impl Bind {
             });
             configured(folder, "named", &["-g", "-n", "1", "-c"], &text)
         }))
-    }
-
-    /// Changes a zone: lines of nsupdate, such as `update delete NAME SRV`.
-    pub fn update(&self, lines: &str) {
-        let mut child = Command::new("nsupdate")
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("nsupdate is installed");
-        let address = self.address();
-        let script = format!("server {} {}\n{lines}\nsend\n", address.ip(), address.port());
-        child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("it listens");
-        let ended = child.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success(), "nsupdate: {lines}: {said}{}", self.log());
     }
 }
 
@@ -290,7 +291,8 @@ pub fn powerdns(zones: &[Zone<'_>], orphan: &str) -> Server {
 
 const POWERDNS_SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
 
-fn run(command: &mut Command) {
+/// Runs a command that must succeed.
+pub fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {words}");
