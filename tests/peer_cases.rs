@@ -46,7 +46,7 @@ const BROKEN: Zone<'static> = Zone { name: "broken.test", records: "this is ( no
 
 #[tokio::test]
 async fn every_peer_in_every_case_is_understood() {
-    let records = [RECORDS, &large()].concat();
+    let records = [CONTOSO.records, &large()].concat();
     let contoso = Zone { name: DOMAIN, records: &records };
     let broken_too = [contoso, BROKEN];
     let bind = Bind::start(&broken_too);

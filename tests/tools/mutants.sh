@@ -69,4 +69,4 @@ END
 cd "$crate"
 unset CARGO_TARGET_DIR
 cargo nextest run --no-run --lib
-exec cargo mutants --in-place --test-tool nextest --cargo-test-arg=--lib --timeout 60 --output .. "$@"
+exec cargo mutants --in-place --test-tool nextest --cargo-test-arg=--lib --timeout 90 --output .. "$@"
