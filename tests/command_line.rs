@@ -180,6 +180,48 @@ fn a_monitoring_plugin_says_in_words_what_its_exit_code_says() {
 }
 
 #[test]
+fn test_suites_fail_as_the_exit_code_does() {
+    let small = Small::start();
+    for (fail_on, code, failures) in [("warning", 2, 2), ("critical", 2, 1), ("info", 2, 6)] {
+        let domains = ["good.test", "warned.test", "gone.test", "--format", "junit"];
+        let ended = small.check(&[&domains[..], &["--fail-on", fail_on]].concat());
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{fail_on}");
+        let xml = roxmltree::Document::parse(&ended.stdout).expect("well-formed");
+        let suites: BTreeSet<&str> = xml
+            .descendants()
+            .filter(|node| node.has_tag_name("testsuite"))
+            .filter_map(|suite| suite.attribute("name"))
+            .collect();
+        assert_eq!(suites, ["gone.test", "good.test", "warned.test"].into());
+        let failed = xml.descendants().filter(|node| node.has_tag_name("failure"));
+        let kinds: Vec<&str> = failed.filter_map(|node| node.attribute("type")).collect();
+        assert_eq!(kinds.len(), failures, "{fail_on}: {kinds:?}");
+        assert!(kinds.contains(&"srv-missing"), "{kinds:?}");
+    }
+}
+
+#[test]
+fn a_comment_and_a_page_begin_with_the_verdict() {
+    let small = Small::start();
+    let verdict = "2 of 3 domains have trouble: clients in gone.test would fail with 0x8007232B.";
+    let audit = |format| {
+        let ended = small.check(&["good.test", "warned.test", "gone.test", "--format", format]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), ""), "{format}");
+        ended.stdout
+    };
+    let comment = audit("markdown");
+    assert!(comment.starts_with(&format!("## kmswatch check\n\n**✘ {verdict}**\n")), "{comment}");
+    assert!(
+        comment.contains("**✘ critical srv-missing gone.test at command-line**: "),
+        "{comment}"
+    );
+    let page = audit("html");
+    assert!(page.contains(&format!("<title>{verdict}</title>")), "{page}");
+    assert!(!page.contains("http://") && !page.contains("https://"), "nothing from outside");
+    assert!(!page.contains("<script") && !page.contains("url("), "nothing to run or to load");
+}
+
+#[test]
 fn a_textfile_for_prometheus_holds_the_estate_and_only_that() {
     let small = Small::start();
     let folder = Config::new("");
@@ -339,9 +381,6 @@ fn what_is_not_in_this_version_is_refused_as_that() {
         "unack ID",
         "--shard 1/2 check x.test",
         "check --shard 1/2",
-        "check x.test --format junit",
-        "check x.test --format html",
-        "check x.test --format markdown",
         "check x.test --server tls://192.0.2.1",
         "check x.test --server https://dns.test/dns-query",
     ] {

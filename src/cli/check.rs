@@ -77,6 +77,9 @@ pub(super) fn check(
     let fail_on = arguments.fail_on.severity();
     let text = match arguments.format {
         Format::Json => report::json_text(&report::json(&snapshot)).into_bytes(),
+        Format::Junit => report::junit(&report::document(&snapshot), fail_on).into_bytes(),
+        Format::Markdown => report::markdown(&report::document(&snapshot)).into_bytes(),
+        Format::Html => report::html(&report::document(&snapshot)).into_bytes(),
         Format::Nagios => report::nagios(&snapshot, &Plugin { fail_on, slow }).into_bytes(),
         Format::Prometheus => metrics::estate(&snapshot),
         Format::Human => {

@@ -93,6 +93,12 @@ enum Format {
     Human,
     /// For programs: the contract of the JSON report.
     Json,
+    /// Test suites, as GitLab, Jenkins and GitHub's actions read them.
+    Junit,
+    /// For a comment on a change.
+    Markdown,
+    /// One file that can be mailed.
+    Html,
     /// A plugin's output for Nagios, Icinga and their like.
     Nagios,
     /// Metrics as a textfile for Prometheus.

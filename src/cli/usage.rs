@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Commands, flags and formats of the contract that this version does not have.
-const NOT_BUILT: [&str; 8] =
-    ["preflight", "journal", "ack", "unack", "--shard", "junit", "html", "markdown"];
+/// Commands and flags of the contract that this version does not have.
+const NOT_BUILT: [&str; 5] = ["preflight", "journal", "ack", "unack", "--shard"];
 
 /// Prints help or what is wrong, and how to do it; the exit code to end with.
 pub(super) fn explain(error: &clap::Error) -> ExitCode {

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::failure::{Failure, IcmpError, IcmpVersion, is_shortage};
@@ -38,9 +39,11 @@ impl Connection {
         let (stream, started) = start(key, shortage).await?;
         stream.writable().await.map_err(|error| failure(&stream, &error))?;
         let took = started.elapsed();
+        // Others whose connection stands as well look at the time first, before any of them works on.
+        yield_now().await;
         let connection = Self { stream, took };
         match connection.stream.take_error() {
-            Ok(None) => connection.checked(),
+            Ok(None) => connection.checked(key.address.port()),
             Ok(Some(error)) | Err(error) => Err(connection.failure(&error)),
         }
     }
@@ -57,16 +60,23 @@ impl Connection {
 
     /// Refuses what is not a connection to somebody: on loopback, a socket may be given the very port
     /// that it connects to, and TCP lets it connect to itself (RFC 9293 section 3.5, simultaneous open).
-    fn checked(self) -> Result<Self, Failure> {
-        match (self.stream.peer_addr(), self.stream.local_addr()) {
-            (Ok(peer), Ok(own)) if peer == own => Err(Failure {
+    /// `port` is the one that it connected to.
+    fn checked(self, port: u16) -> Result<Self, Failure> {
+        match self.met_itself(port) {
+            Ok(true) => Err(Failure {
                 outcome: ProbeOutcome::Refused,
                 rejected_by: None,
                 detail: "nobody listens: the connection met itself".to_owned(),
             }),
-            (Ok(_), Ok(_)) => Ok(self),
-            (Err(error), _) | (_, Err(error)) => Err(self.failure(&error)),
+            Ok(false) => Ok(self),
+            Err(error) => Err(self.failure(&error)),
         }
+    }
+
+    /// Who the peer is need not be asked but where the ports are the same, which they hardly ever are.
+    fn met_itself(&self, port: u16) -> io::Result<bool> {
+        let own = self.stream.local_addr()?;
+        Ok(own.port() == port && own == self.stream.peer_addr()?)
     }
 }
 
@@ -237,7 +247,10 @@ mod tests {
         socket.set_nonblocking(true).expect("a socket");
         let stream = TcpStream::from_std(socket.into()).expect("a connected socket");
         let connection = Connection { stream, took: Duration::ZERO };
-        let outcome = connection.checked().map(|_| ()).map_err(|failure| failure.outcome);
+        let outcome = connection
+            .checked(own.as_socket().expect("IPv4").port())
+            .map(|_| ())
+            .map_err(|failure| failure.outcome);
         assert_eq!(outcome, Err(ProbeOutcome::Refused));
     }
 }

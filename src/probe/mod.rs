@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, timeout};
 
 use crate::clock::Clock;
@@ -62,20 +62,28 @@ impl Prober {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         let mut rest = Vec::new();
-        for key in keys {
+        for (at, key) in keys.into_iter().enumerate() {
             match Place::take(&self.under_way, self.settings.concurrency) {
-                Some(place) => drop(tasks.spawn(self.observe(key, place))),
+                Some(place) => drop(tasks.spawn(self.observe(key, place, at / STARTS_A_TURN))),
                 None => rest.push(key),
             }
         }
         rest
     }
 
-    /// One probe, from its start to its observation.
-    fn observe(&self, key: EndpointKey, place: Place) -> impl Future<Output = ()> + use<> {
+    /// One probe, from its start after so many turns of the runtime to its observation.
+    fn observe(
+        &self,
+        key: EndpointKey,
+        place: Place,
+        turns: usize,
+    ) -> impl Future<Output = ()> + use<> {
         let (settings, clock) = (self.settings, self.clock);
         let (stats, observations) = (self.stats.clone(), self.observations.clone());
         async move {
+            for _ in 0..turns {
+                yield_now().await;
+            }
             let probe = probe(&key, &settings).await;
             stats.probe_ended(probe.outcome);
             let observation = Observation::Probe { key, probe: Arc::new(probe), at: clock.now() };
@@ -87,6 +95,10 @@ impl Prober {
         }
     }
 }
+
+/// Probes that begin in one turn of the runtime. It tells none of them that it is connected before all
+/// have begun, so more would measure how long that takes instead of the network.
+const STARTS_A_TURN: usize = 32;
 
 /// One probe: connects, and at depth `rpc` sends exactly one bind and reads its reply. One deadline
 /// holds over all of it. Whatever comes of it, the connection is reset at once.
@@ -141,6 +153,23 @@ async fn attempt(key: &EndpointKey, settings: &ProbeSettings, course: &mut Cours
 /// What one read takes of a reply, in bytes; real ones are shorter.
 const PIECE: usize = 1024;
 
+/// Takes what has come, or waits for it. The buffer lives no longer than the read: a probe that waits is
+/// small.
+async fn next_piece(
+    connection: &mut Connection,
+    reply: &mut Reply,
+) -> io::Result<(usize, Progress)> {
+    loop {
+        connection.stream().readable().await?;
+        let mut piece = [0; PIECE];
+        match connection.stream().try_read(&mut piece) {
+            Ok(length) => return Ok((length, reply.feed(&piece[..length]))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 async fn bind(mut connection: Connection, control: bool, course: &mut Course) -> Probe {
     let bind = Bind { call_id: rand::random(), control: control.then(rand::random) };
     if let Err(error) = connection.stream().write_all(&bind.encode()).await {
@@ -148,15 +177,14 @@ async fn bind(mut connection: Connection, control: bool, course: &mut Course) ->
     }
     let written = Instant::now();
     let mut reply = Reply::to(bind);
-    let mut piece = [0; PIECE];
     loop {
-        let length = match connection.stream().read(&mut piece).await {
-            Ok(0) => return closed_early(course.received),
-            Ok(length) => length,
+        let (length, progress) = match next_piece(&mut connection, &mut reply).await {
+            Ok((0, _)) => return closed_early(course.received),
+            Ok(come) => come,
             Err(error) => return broken(&connection, &error),
         };
         course.received += length;
-        match reply.feed(&piece[..length]) {
+        match progress {
             Progress::NeedMore => {}
             Progress::Done(verdict) => {
                 return Probe {

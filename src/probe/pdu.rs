@@ -17,8 +17,9 @@ pub struct Bind {
 impl Bind {
     /// The PDU: 72 bytes, or 116 with a control.
     pub fn encode(&self) -> Vec<u8> {
-        let mut pdu = vec![5, 0, PacketType::BIND, FIRST_AND_LAST, LITTLE_ENDIAN, 0, 0, 0];
         let length: u16 = if self.control.is_some() { 116 } else { 72 };
+        let mut pdu = Vec::with_capacity(length.into());
+        pdu.extend([5, 0, PacketType::BIND, FIRST_AND_LAST, LITTLE_ENDIAN, 0, 0, 0]);
         pdu.extend(length.to_le_bytes());
         pdu.extend(0_u16.to_le_bytes());
         pdu.extend(self.call_id.to_le_bytes());

@@ -114,7 +114,9 @@ fn trouble() -> Vec<Arc<Finding>> {
     let missing = Finding {
         resolver: Some("hq".into()),
         client_error: Some(ClientError(0x8007_232B)),
-        remedy: "nslookup -type=SRV _vlmcs._tcp.berlin.example 10.0.0.53".into(),
+        remedy:
+            "Publish it again.\nSee:\n  nslookup -type=SRV _vlmcs._tcp.berlin.example 10.0.0.53"
+                .into(),
         ..finding(
             Check::SrvMissing,
             Severity::Critical,

@@ -411,7 +411,7 @@ mod tests {
             "state": "active", "suppressed_by": null, "subject": "domain:berlin.example",
             "resolver": "hq", "domains": ["berlin.example"], "since": null,
             "message": snapshot.findings[0].message, "evidence": {}, "client_error": "0x8007232B",
-            "remedy": "nslookup -type=SRV _vlmcs._tcp.berlin.example 10.0.0.53", "labels": {},
+            "remedy": "Publish it again.\nSee:\n  nslookup -type=SRV _vlmcs._tcp.berlin.example 10.0.0.53", "labels": {},
         });
         assert_eq!(findings[0], expected);
         assert_eq!(findings[2]["state"], "suppressed");

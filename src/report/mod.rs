@@ -1,10 +1,16 @@
-//! PURE. Snapshot → human, json, nagios, and the targets that Prometheus discovers.
+//! PURE. Snapshot → human, json, nagios, and the targets that Prometheus discovers; and by way of a
+//! [`Document`], junit, markdown and html.
 //!
 //! Every format reads the same snapshot and decides nothing: verdicts, texts and remedies stand in
 //! the findings, once. What comes from the network is shown with its control characters escaped.
 
+mod checked;
+mod document;
+mod html;
 mod human;
 mod json;
+mod junit;
+mod markdown;
 mod nagios;
 mod targets;
 mod text;
@@ -12,10 +18,17 @@ mod text;
 use crate::model::{Severity, Snapshot};
 
 #[cfg(test)]
+mod document_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 
+pub use checked::document;
+pub use document::{Cell, Document, Item, Remedy, Section, State, Suite, Table};
+pub use html::html;
 pub use human::{Style, human, verdict};
 pub use json::{json, json_domain, json_domains, json_findings, json_hosts, json_text};
+pub use junit::junit;
+pub use markdown::markdown;
 pub use nagios::{Plugin, nagios, nagios_unknown};
 pub use targets::targets;
 

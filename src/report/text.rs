@@ -20,12 +20,31 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Control characters, and Unicode's invisible and direction-changing ones (UTR 36 section 2.5).
+/// Foreign text as content or attribute of XML (1.0, section 2.4) and HTML; the characters that XML
+/// forbids are among those that [`clean`] spells out.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in clean(text).chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+/// Control characters, Unicode's invisible and direction-changing ones (UTR 36 section 2.5), and
+/// noncharacters, some of which XML 1.0 forbids (section 2.2).
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fdd0}'..='\u{fdef}')
+        || u32::from(character) & 0xfffe == 0xfffe
 }
 
 /// Breaks a sentence at spaces so that no line is longer than `width` characters, but for words that
@@ -50,15 +69,19 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Rows as lines, each column as wide as its widest cell, two spaces between columns.
-pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        rows.iter().map(|row| width_of(&row[column])).max().unwrap_or(0)
-    });
+/// Rows as lines, each column as wide as its widest cell, two spaces between columns; a column that
+/// is empty throughout takes no room.
+pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| width_of(cell)).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     rows.iter().map(|row| padded_row(row, &widths)).collect()
 }
 
-fn padded_row<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
+fn padded_row(row: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
     for (cell, width) in row.iter().zip(widths).filter(|(_, width)| **width > 0) {
         if !line.is_empty() {
@@ -117,7 +140,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_empty_ones_vanish() {
-        let rows = [["ab", "", "x"], ["a", "", "yy"]].map(|row| row.map(str::to_owned));
+        let rows = [["ab", "", "x"], ["a", "", "yy"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(aligned(&rows), ["ab  x", "a   yy"]);
     }
 

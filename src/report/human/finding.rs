@@ -1,8 +1,11 @@
 //! A finding in full: the sentence, the hop that fails, whom it hits, what Windows shows, what it
 //! explains, and what to do.
 
-use super::super::text::{clean, counted, listed, wrapped};
-use super::{Ink, Page, hops, mark, texts};
+use super::super::document::State;
+use super::super::text::{aligned, clean, counted, listed, wrapped};
+use super::index::Index;
+use super::{Ink, Page, hops, texts};
+use crate::model::finding::ClientError;
 use crate::model::{Finding, Status};
 
 /// Of what stands below a finding's sentence.
@@ -17,14 +20,12 @@ impl<'a> Page<'a> {
         self.told.insert(&finding.id);
         self.sentence(finding);
         self.hops(finding);
-        if finding.domains.len() > 1 {
-            let hit = listed(&texts(&finding.domains), self.most_listed());
-            self.indented(&format!("Hits {}: {hit}.", counted(finding.domains.len(), "domain")));
+        let hits = hits(finding, self.most_listed());
+        let shown = finding.client_error.map(windows_shows);
+        let explains = explains(&self.index, finding, self.most_listed());
+        for sentence in [hits, shown, explains].into_iter().flatten() {
+            self.indented(&sentence);
         }
-        if let Some(code) = finding.client_error {
-            self.indented(&format!("Windows shows {code}."));
-        }
-        self.explained(finding);
         self.remedy(finding);
     }
 
@@ -34,7 +35,7 @@ impl<'a> Page<'a> {
         let title = format!("{} {}:", finding.severity, finding.check);
         let text = format!("{title} {}", clean(&finding.message));
         self.out.push_str("  ");
-        self.paint(ink, mark(status));
+        self.paint(ink, State::from(status).mark());
         self.out.push(' ');
         for (at, line) in wrapped(&text, self.style.width - INDENT).iter().enumerate() {
             match line.strip_prefix(title.as_str()) {
@@ -49,7 +50,7 @@ impl<'a> Page<'a> {
     }
 
     fn hops(&mut self, finding: &Finding) {
-        let lines = hops::hops(self.snapshot, finding);
+        let lines = aligned(&hops::hops(self.snapshot, finding).rows);
         let most = if self.style.verbose { usize::MAX } else { MOST_HOPS };
         for line in lines.iter().take(most) {
             self.line(INDENT, line);
@@ -59,23 +60,12 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn explained(&mut self, finding: &Finding) {
-        let most = self.most_listed();
-        let explained = self.index.explained(&finding.id);
-        if explained.is_empty() {
-            return;
-        }
-        let named: Vec<String> = explained.iter().map(|finding| named(finding)).collect();
-        let text = format!("Explains {} more: {}.", explained.len(), listed(&named, most));
-        self.indented(&text);
-    }
-
     /// Line by line as written: a wrapped command is a broken one.
     fn remedy(&mut self, finding: &Finding) {
         if finding.remedy.trim().is_empty() {
             return;
         }
-        self.line(INDENT, "What to do:");
+        self.line(INDENT, WHAT_TO_DO);
         for line in finding.remedy.lines() {
             self.line(if line.is_empty() { 0 } else { COMMAND_INDENT }, &clean(line));
         }
@@ -88,8 +78,36 @@ impl<'a> Page<'a> {
     }
 }
 
-fn named(finding: &Finding) -> String {
+/// Stands before a remedy.
+pub(in crate::report) const WHAT_TO_DO: &str = "What to do:";
+
+/// Whom it hits, where that is more than its subject.
+pub(in crate::report) fn hits(finding: &Finding, most: usize) -> Option<String> {
+    let count = finding.domains.len();
+    let hit = || listed(&texts(&finding.domains), most);
+    (count > 1).then(|| format!("Hits {}: {}.", counted(count, "domain"), hit()))
+}
+
+/// What a client tells its user.
+pub(in crate::report) fn windows_shows(code: ClientError) -> String {
+    format!("Windows shows {code}.")
+}
+
+/// The lesser findings that it is the cause of.
+pub(in crate::report) fn explains(index: &Index, finding: &Finding, most: usize) -> Option<String> {
+    let explained = index.explained(&finding.id);
+    let named: Vec<String> = explained.iter().map(|finding| named(finding)).collect();
+    let count = named.len();
+    (count > 0).then(|| format!("Explains {count} more: {}.", listed(&named, most)))
+}
+
+/// The check, and what it is about.
+pub(in crate::report) fn named(finding: &Finding) -> String {
+    format!("{} ({})", finding.check, what(finding))
+}
+
+/// The subject without its kind.
+pub(in crate::report) fn what(finding: &Finding) -> String {
     let subject = finding.subject.to_string();
-    let what = subject.split_once(':').map_or(subject.as_str(), |(_, what)| what);
-    format!("{} ({what})", finding.check)
+    subject.split_once(':').map_or_else(|| subject.clone(), |(_, what)| what.to_owned())
 }

@@ -2,20 +2,29 @@
 
 use std::time::Duration;
 
-use super::super::text::{aligned, clean, listed};
+use super::super::text::{clean, listed};
 use super::{MOST_LISTED, short_host, verdict};
 use crate::model::snapshot::{AnswerView, DomainHost, EndpointView, HostView};
 use crate::model::{Check, Finding, Host, Name, Path, Probe, Record, Snapshot, Subject};
 
-/// One line for each server, host or endpoint that led to the finding.
-pub(super) fn hops(snapshot: &Snapshot, finding: &Finding) -> Vec<String> {
+/// The servers, hosts or endpoints that led to a finding, a row each.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Hops {
+    /// One for each column.
+    pub headers: &'static [&'static str],
+    /// What was seen; columns may be empty throughout.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// What led to the finding.
+pub(in crate::report) fn hops(snapshot: &Snapshot, finding: &Finding) -> Hops {
     match &finding.subject {
         Subject::Domain(domain) if is_about_hosts(finding.check) => hosts(snapshot, domain),
         Subject::Domain(domain) | Subject::Record { domain, .. } => {
             answers(snapshot, domain, finding.resolver.as_deref())
         }
         Subject::Host(host) => endpoints(snapshot, host),
-        Subject::Server(_) => Vec::new(),
+        Subject::Server(_) => Hops::default(),
     }
 }
 
@@ -26,22 +35,24 @@ fn is_about_hosts(check: Check) -> bool {
     )
 }
 
-fn answers(snapshot: &Snapshot, domain: &Name, resolver: Option<&str>) -> Vec<String> {
-    let Some(entry) = verdict::entry(snapshot, domain) else { return Vec::new() };
+fn answers(snapshot: &Snapshot, domain: &Name, resolver: Option<&str>) -> Hops {
+    let Some(entry) = verdict::entry(snapshot, domain) else { return Hops::default() };
     let views = entry.view.answers.iter();
     let wanted = views.filter(|view| resolver.is_none_or(|name| *view.resolver.name == *name));
-    let rows: Vec<_> = wanted.map(answer_row).collect();
-    aligned(&rows)
+    Hops {
+        headers: &["Server", "Resolver", "Outcome", "Time", "Answer"],
+        rows: wanted.map(answer_row).collect(),
+    }
 }
 
-fn answer_row(view: &AnswerView) -> [String; 5] {
+fn answer_row(view: &AnswerView) -> Vec<String> {
     let answer = &view.answer;
     let records: Vec<String> = answer.records.iter().map(record).collect();
     let said = match &answer.detail {
         Some(detail) => clean(detail).into_owned(),
         None => listed(&records, MOST_LISTED),
     };
-    [
+    vec![
         from(&view.upstream.server.to_string(), &view.upstream.path),
         view.resolver.name.to_string(),
         answer.outcome.to_string(),
@@ -54,36 +65,41 @@ fn record(record: &Record) -> String {
     format!("{} {} {}", short_host(&record.host()), record.priority, record.weight)
 }
 
-fn hosts(snapshot: &Snapshot, domain: &Name) -> Vec<String> {
-    let Some(entry) = verdict::entry(snapshot, domain) else { return Vec::new() };
-    let rows: Vec<_> = entry.view.hosts.iter().map(|host| host_row(snapshot, host)).collect();
-    aligned(&rows)
+fn hosts(snapshot: &Snapshot, domain: &Name) -> Hops {
+    let Some(entry) = verdict::entry(snapshot, domain) else { return Hops::default() };
+    Hops {
+        headers: &["Host", "Status", "Addresses"],
+        rows: entry.view.hosts.iter().map(|host| host_row(snapshot, host)).collect(),
+    }
 }
 
-fn host_row(snapshot: &Snapshot, host: &DomainHost) -> [String; 3] {
+fn host_row(snapshot: &Snapshot, host: &DomainHost) -> Vec<String> {
     let endpoints = view(snapshot, &host.host).map_or(&[][..], |view| &view.endpoints);
     let seen: Vec<String> = endpoints
         .iter()
         .filter_map(|endpoint| Some((endpoint, endpoint.probe.as_deref()?)))
         .map(|(endpoint, probe)| format!("{} {}", endpoint.address, probe.outcome))
         .collect();
-    [short_host(&host.host), host.status.to_string(), listed(&seen, MOST_LISTED)]
+    vec![short_host(&host.host), host.status.to_string(), listed(&seen, MOST_LISTED)]
 }
 
-fn endpoints(snapshot: &Snapshot, host: &Host) -> Vec<String> {
+/// What the endpoints of a host did.
+pub(in crate::report) fn endpoints(snapshot: &Snapshot, host: &Host) -> Hops {
     let endpoints = view(snapshot, host).map_or(&[][..], |view| &view.endpoints);
-    let rows: Vec<_> = endpoints.iter().map(|endpoint| endpoint_row(endpoint, host)).collect();
-    aligned(&rows)
+    Hops {
+        headers: &["Address", "Outcome", "Connected", "Detail"],
+        rows: endpoints.iter().map(|endpoint| endpoint_row(endpoint, host)).collect(),
+    }
 }
 
-fn endpoint_row(endpoint: &EndpointView, host: &Host) -> [String; 4] {
+fn endpoint_row(endpoint: &EndpointView, host: &Host) -> Vec<String> {
     let address = std::net::SocketAddr::new(endpoint.address, host.port).to_string();
     let address = from(&address, &endpoint.path);
     let Some(probe) = &endpoint.probe else {
-        return [address, "not probed".to_owned(), String::new(), String::new()];
+        return vec![address, "not probed".to_owned(), String::new(), String::new()];
     };
     let connected = probe.connect.map(short_duration).unwrap_or_default();
-    [address, probe.outcome.to_string(), connected, circumstances(probe)]
+    vec![address, probe.outcome.to_string(), connected, circumstances(probe)]
 }
 
 fn circumstances(probe: &Probe) -> String {
@@ -95,7 +111,8 @@ fn circumstances(probe: &Probe) -> String {
     }
 }
 
-fn from(whom: &str, path: &Path) -> String {
+/// Whom, and from where if not by the default path.
+pub(in crate::report) fn from(whom: &str, path: &Path) -> String {
     let path = path.to_string();
     if path.is_empty() { whom.to_owned() } else { format!("{whom} from {path}") }
 }
@@ -105,7 +122,8 @@ fn view<'a>(snapshot: &'a Snapshot, host: &Host) -> Option<&'a HostView> {
     Some(&snapshot.hosts[at])
 }
 
-fn short_duration(duration: Duration) -> String {
+/// As a person reads it.
+pub(in crate::report) fn short_duration(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{:.1} ms", duration.as_secs_f64() * 1e3)
     } else {

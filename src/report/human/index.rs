@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use crate::model::finding::FindingId;
 use crate::model::{Finding, Name, Snapshot};
 
-pub(super) struct Index<'a> {
+pub(in crate::report) struct Index<'a> {
     hits: HashMap<&'a Name, Vec<&'a Finding>>,
     explained: HashMap<&'a FindingId, Vec<&'a Finding>>,
 }
 
 impl<'a> Index<'a> {
-    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+    pub(in crate::report) fn of(snapshot: &'a Snapshot) -> Self {
         let by_id: HashMap<_, _> =
             snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
         let mut index = Self { hits: HashMap::new(), explained: HashMap::new() };
@@ -28,12 +28,12 @@ impl<'a> Index<'a> {
     }
 
     /// The active findings that hit a domain, worst first.
-    pub(super) fn hits(&self, domain: &Name) -> Vec<&'a Finding> {
+    pub(in crate::report) fn hits(&self, domain: &Name) -> Vec<&'a Finding> {
         self.hits.get(domain).cloned().unwrap_or_default()
     }
 
     /// The findings that this one explains, also through others.
-    pub(super) fn explained(&self, by: &FindingId) -> &[&'a Finding] {
+    pub(in crate::report) fn explained(&self, by: &FindingId) -> &[&'a Finding] {
         self.explained.get(by).map_or(&[], Vec::as_slice)
     }
 }

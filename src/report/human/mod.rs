@@ -1,9 +1,9 @@
 //! The report that a person reads: first a sentence with the verdict, then the domains, worst first,
 //! one line each, with the findings below the first domain that they hit, then the counts.
 
-mod finding;
-mod hops;
-mod index;
+pub(super) mod finding;
+pub(super) mod hops;
+pub(super) mod index;
 mod verdict;
 
 use std::collections::HashSet;
@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use index::Index;
 pub use verdict::verdict;
 
+use super::document::State;
 use super::text::{counted, listed, width_of};
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{DomainEntry, DomainHost};
@@ -47,7 +48,8 @@ const MAX_NAME_COLUMN: usize = 40;
 /// Of a list in prose, unless all is wanted.
 const MOST_LISTED: usize = 3;
 
-fn closing(snapshot: &Snapshot) -> String {
+/// The last line: what was looked at, and what came of it.
+pub(super) fn closing(snapshot: &Snapshot) -> String {
     let summary = &snapshot.summary;
     let explained = snapshot.findings.iter().filter(|finding| !finding.is_active()).count();
     let more = if explained == 0 { String::new() } else { format!(", {explained} explained") };
@@ -83,8 +85,7 @@ impl<'a> Page<'a> {
 
     /// Every domain, worst first; what hits no domain stands before the healthy ones.
     fn domains(&mut self) {
-        let mut entries: Vec<&'a DomainEntry> = self.snapshot.domains.iter().collect();
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.status));
+        let entries = worst_first(self.snapshot);
         let healthy = entries.partition_point(|entry| entry.status >= Status::Warning);
         let (troubled, healthy) = entries.split_at(healthy);
         for entry in troubled {
@@ -127,17 +128,7 @@ impl<'a> Page<'a> {
     /// What else hits the domain: told above, or not worth more than its name; and what of it was
     /// not looked at.
     fn notes(&self, entry: &DomainEntry, findings: &[&Finding]) -> String {
-        let left_out = entry.view.left_out;
-        let beyond = [
-            (left_out.records, "records"),
-            (left_out.addresses, "addresses"),
-            (left_out.endpoints, "endpoints"),
-        ];
-        let mut notes: Vec<String> = beyond
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{what} left out: {count}"))
-            .collect();
+        let mut notes = left_out(entry);
         for finding in findings {
             let note = if self.told.contains(&finding.id) {
                 format!("see {} above", finding.check)
@@ -155,7 +146,7 @@ impl<'a> Page<'a> {
         let name = entry.view.domain.name.as_str();
         let padding = self.name_column.saturating_sub(name.len());
         let ink = Ink::of(entry.status);
-        self.paint(ink, mark(entry.status));
+        self.paint(ink, State::from(entry.status).mark());
         self.out.push(' ');
         self.paint(Ink::Strong, name);
         self.out.extend(std::iter::repeat_n(' ', padding + 2));
@@ -260,17 +251,27 @@ impl Ink {
     }
 }
 
-/// Different shapes, for those who do not see colours.
-fn mark(status: Status) -> &'static str {
-    match status {
-        Status::Critical => "✘",
-        Status::Warning => "!",
-        Status::Info => "i",
-        Status::Ok => "✔",
-    }
+/// The domains, the worst first, else by name.
+pub(super) fn worst_first(snapshot: &Snapshot) -> Vec<&DomainEntry> {
+    let mut entries: Vec<&DomainEntry> = snapshot.domains.iter().collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.status));
+    entries
 }
 
-fn without_hosts(entry: &DomainEntry) -> &'static str {
+/// What of a domain was not looked at.
+pub(super) fn left_out(entry: &DomainEntry) -> Vec<String> {
+    let left_out = entry.view.left_out;
+    let beyond = [
+        (left_out.records, "records"),
+        (left_out.addresses, "addresses"),
+        (left_out.endpoints, "endpoints"),
+    ];
+    let beyond = beyond.into_iter().filter(|(count, _)| *count > 0);
+    beyond.map(|(count, what)| format!("{what} left out: {count}")).collect()
+}
+
+/// What stands in a domain's line where no host is published.
+pub(super) fn without_hosts(entry: &DomainEntry) -> &'static str {
     let answers = &entry.view.answers;
     let told = answers.iter().any(|view| view.answer.outcome.is_usable());
     match entry.view.domain.kms {
@@ -282,21 +283,21 @@ fn without_hosts(entry: &DomainEntry) -> &'static str {
     }
 }
 
-fn host_and_share(host: &DomainHost) -> String {
+pub(super) fn host_and_share(host: &DomainHost) -> String {
     format!("{} {} {}", short_host(&host.host), percent(host.share), host.status)
 }
 
 /// The port shows only where it is not the usual one.
-fn short_host(host: &Host) -> String {
+pub(super) fn short_host(host: &Host) -> String {
     if host.port == KMS_PORT { host.target.to_string() } else { host.to_string() }
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 0.5 { "<1 %".to_owned() } else { format!("{percent:.0} %") }
 }
 
-fn texts(names: &[Name]) -> Vec<&str> {
+pub(super) fn texts(names: &[Name]) -> Vec<&str> {
     names.iter().map(Name::as_str).collect()
 }
 

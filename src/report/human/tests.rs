@@ -32,7 +32,9 @@ with 0xC004F074.
     10.0.0.54:5353  hq  nxdomain  0.9 ms
     Windows shows 0x8007232B.
     What to do:
-      nslookup -type=SRV _vlmcs._tcp.berlin.example 10.0.0.53
+      Publish it again.
+      See:
+        nslookup -type=SRV _vlmcs._tcp.berlin.example 10.0.0.53
 
 ✘ north.example   kms-n1.north.example 50 % up, kms-n2.north.example 50 % down
   ✘ critical host-down: kms-n2.north.example:1688 refuses connections at its only address; a

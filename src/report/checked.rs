@@ -1,0 +1,284 @@
+//! `check`'s document: what a snapshot says, for JUnit, Markdown and HTML.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::document::{Cell, Document, Item, Section, State, Suite, Table};
+use super::human::finding::{explains, hits, named, what};
+use super::human::hops::{self, Hops};
+use super::human::index::Index;
+use super::human::{
+    closing, host_and_share, left_out, percent, short_host, texts, verdict, without_hosts,
+    worst_first,
+};
+use super::text::listed;
+use crate::model::finding::FindingId;
+use crate::model::snapshot::{DomainEntry, DomainHost, HostStatus, HostView};
+use crate::model::{Finding, Snapshot, Status, Subject};
+
+/// What a snapshot says.
+///
+/// JUnit has a suite for each domain: a case for each finding that hits it, skipped where a greater one
+/// explains it, and one that passes where no finding is active. What hits no domain is a suite of its own,
+/// named like its subject.
+pub fn document(snapshot: &Snapshot) -> Document {
+    let by_id = snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
+    let report = Report { snapshot, index: Index::of(snapshot), by_id };
+    let items: Vec<Arc<Item>> =
+        snapshot.findings.iter().map(|finding| Arc::new(report.item(finding))).collect();
+    Document {
+        title: "kmswatch check".to_owned(),
+        status: snapshot.status,
+        verdict: verdict(snapshot),
+        closing: closing(snapshot),
+        started: snapshot.started,
+        took: snapshot.duration(),
+        sections: report.sections(&items),
+        suites: report.suites(&items),
+    }
+}
+
+/// Of a list in a cell or a sentence: with more, a page is not read but searched, and JSON has all.
+const MOST_LISTED: usize = 12;
+
+struct Report<'a> {
+    snapshot: &'a Snapshot,
+    index: Index<'a>,
+    by_id: HashMap<&'a FindingId, &'a Finding>,
+}
+
+impl Report<'_> {
+    fn sections(&self, items: &[Arc<Item>]) -> Vec<Section> {
+        let of_tables = |title: &str, table: Table| Section {
+            title: title.to_owned(),
+            tables: vec![table],
+            ..Section::default()
+        };
+        let active = items.iter().zip(&self.snapshot.findings);
+        let active = active.filter(|(_, finding)| finding.is_active());
+        let findings = Section {
+            title: "Findings".to_owned(),
+            items: active.map(|(item, _)| item.clone()).collect(),
+            ..Section::default()
+        };
+        let mut sections = vec![of_tables("Domains", self.domains()), findings];
+        sections.push(of_tables("Hosts", self.hosts()));
+        sections.retain(|section| {
+            !section.items.is_empty() || section.tables.iter().any(|table| !table.rows.is_empty())
+        });
+        sections
+    }
+
+    fn domains(&self) -> Table {
+        let row = |entry: &DomainEntry| {
+            vec![
+                entry.view.domain.name.to_string().into(),
+                Cell::marked(entry.status.into(), entry.status.as_str()),
+                bounded(hosts_of(entry)),
+                bounded(answers_of(entry)),
+                bounded(self.findings_of(entry)),
+            ]
+        };
+        Table {
+            caption: "The worst first".to_owned(),
+            headers: headers(&["Domain", "Status", "Hosts", "Answers", "Findings"]),
+            rows: worst_first(self.snapshot).into_iter().map(row).collect(),
+        }
+    }
+
+    /// Each check once, however many hosts of the domain it is about: the findings say which.
+    fn findings_of(&self, entry: &DomainEntry) -> Vec<String> {
+        let hits = self.index.hits(&entry.view.domain.name);
+        let mut lines: Vec<String> =
+            hits.iter().map(|finding| format!("{} {}", finding.severity, finding.check)).collect();
+        lines.dedup();
+        lines
+    }
+
+    fn hosts(&self) -> Table {
+        let row = |view: &HostView| {
+            let endpoints = hops::endpoints(self.snapshot, &view.host).rows;
+            vec![
+                short_host(&view.host).into(),
+                Cell::marked(state_of(view.status), view.status.as_str()),
+                bounded(endpoints.iter().map(|row| in_words(row)).collect()),
+                listed(&texts(&view.domains), MOST_LISTED).into(),
+            ]
+        };
+        let mut views: Vec<&HostView> = self.snapshot.hosts.iter().map(|view| &**view).collect();
+        let worst = |status: HostStatus| match status {
+            HostStatus::Down => 0,
+            HostStatus::Degraded => 1,
+            HostStatus::Unknown => 2,
+            HostStatus::Up => 3,
+        };
+        views.sort_by_key(|view| worst(view.status));
+        Table {
+            caption: "The worst first".to_owned(),
+            headers: headers(&["Host", "Status", "Addresses", "Published by"]),
+            rows: views.into_iter().map(row).collect(),
+        }
+    }
+
+    fn item(&self, finding: &Finding) -> Item {
+        let state = match finding.is_active() {
+            true => State::from(finding.severity),
+            false => State::Skipped,
+        };
+        let hops = hops::hops(self.snapshot, finding);
+        Item {
+            details: [
+                self.explained_by(finding),
+                hits(finding, MOST_LISTED),
+                explains(&self.index, finding, MOST_LISTED),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            client_error: finding.client_error,
+            evidence: [seen(&hops), values(finding, &hops)].into_iter().flatten().collect(),
+            remedy: finding.remedy.clone(),
+            ..Item::new(finding.check.as_str(), name(finding), state, &finding.message)
+        }
+    }
+
+    fn explained_by(&self, finding: &Finding) -> Option<String> {
+        let cause = self.by_id.get(finding.suppressed_by.as_ref()?)?;
+        Some(format!("Explained by {}.", named(cause)))
+    }
+
+    fn suites(&self, items: &[Arc<Item>]) -> Vec<Suite> {
+        let mut suites: BTreeMap<String, Vec<Arc<Item>>> = BTreeMap::new();
+        for entry in &self.snapshot.domains {
+            let is_well = entry.status == Status::Ok;
+            let name = entry.view.domain.name.to_string();
+            suites.insert(name, is_well.then(|| Arc::new(well(entry))).into_iter().collect());
+        }
+        for (item, finding) in items.iter().zip(&self.snapshot.findings) {
+            let mut hit: Vec<String> = finding.domains.iter().map(ToString::to_string).collect();
+            if hit.is_empty() {
+                hit.push(finding.subject.to_string());
+            }
+            for suite in hit {
+                suites.entry(suite).or_default().push(item.clone());
+            }
+        }
+        suites.into_iter().map(|(name, items)| Suite { name, items }).collect()
+    }
+}
+
+/// The case of a domain without active findings.
+fn well(entry: &DomainEntry) -> Item {
+    let text = listed(&hosts_of(entry), MOST_LISTED);
+    Item::new("domain", "no finding", State::Passed, text)
+}
+
+/// The check and its subject, and what else tells two findings of one check on one subject apart.
+fn name(finding: &Finding) -> String {
+    let mut name = format!("{} {}", finding.check, what(finding));
+    if let Some(resolver) = &finding.resolver {
+        name.extend([" at ", resolver]);
+    }
+    match &finding.subject {
+        Subject::Server(upstream) => hops::from(&name, &upstream.path),
+        _ => name,
+    }
+}
+
+fn hosts_of(entry: &DomainEntry) -> Vec<String> {
+    let mut lines: Vec<String> = entry.view.hosts.iter().map(host_and_shares).collect();
+    if lines.is_empty() {
+        lines.push(without_hosts(entry).to_owned());
+    }
+    lines.extend(left_out(entry));
+    lines
+}
+
+fn host_and_shares(host: &DomainHost) -> String {
+    let (share, live) = (percent(host.share), percent(host.live_share));
+    let now = if share == live { String::new() } else { format!(", {live} now") };
+    format!("{}{now}", host_and_share(host))
+}
+
+/// Each outcome, and the servers that gave it.
+fn answers_of(entry: &DomainEntry) -> Vec<String> {
+    let mut servers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for view in &entry.view.answers {
+        let server = hops::from(&view.upstream.server.to_string(), &view.upstream.path);
+        servers.entry(view.answer.outcome.as_str()).or_default().push(server);
+    }
+    let line = |(outcome, servers): (&str, Vec<String>)| {
+        format!("{outcome}: {}", listed(&servers, MOST_LISTED))
+    };
+    servers.into_iter().map(line).collect()
+}
+
+fn state_of(status: HostStatus) -> State {
+    match status {
+        HostStatus::Up => State::Passed,
+        HostStatus::Degraded => State::Warning,
+        HostStatus::Down => State::Critical,
+        HostStatus::Unknown => State::Unknown,
+    }
+}
+
+fn seen(hops: &Hops) -> Option<Table> {
+    let shown: Vec<usize> = (0..hops.headers.len())
+        .filter(|column| hops.rows.iter().any(|row| !row[*column].is_empty()))
+        .collect();
+    let row = |row: &Vec<String>| shown.iter().map(|column| row[*column].as_str().into()).collect();
+    let table = Table {
+        caption: "What was seen".to_owned(),
+        headers: shown.iter().map(|column| hops.headers[*column].to_owned()).collect(),
+        rows: hops.rows.iter().map(row).collect(),
+    };
+    (!table.rows.is_empty()).then_some(table)
+}
+
+/// Evidence that the rows of what was seen show already, and better.
+const IN_ROWS: [&str; 4] = ["answers", "endpoints", "hosts", "details"];
+
+/// The rest of the evidence.
+fn values(finding: &Finding, hops: &Hops) -> Option<Table> {
+    let shown = |name: &String| hops.rows.is_empty() || !IN_ROWS.contains(&name.as_str());
+    let told = finding.evidence.iter().filter(|(name, _)| shown(name));
+    let rows: Vec<Vec<Cell>> =
+        told.map(|(name, value)| vec![name.as_str().into(), bounded(lines(value))]).collect();
+    let table =
+        Table { caption: "Evidence".to_owned(), headers: headers(&["Name", "Value"]), rows };
+    (!table.rows.is_empty()).then_some(table)
+}
+
+fn lines(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().map(in_a_line).collect(),
+        Value::Object(pairs) => {
+            pairs.iter().map(|(name, value)| format!("{name}: {}", in_a_line(value))).collect()
+        }
+        other => vec![in_a_line(other)],
+    }
+}
+
+fn in_a_line(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn in_words(row: &[String]) -> String {
+    let words: Vec<&str> = row.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+fn bounded(mut lines: Vec<String>) -> Cell {
+    if lines.len() > MOST_LISTED {
+        let rest = lines.len() - MOST_LISTED;
+        lines.truncate(MOST_LISTED);
+        lines.push(format!("and {rest} more"));
+    }
+    lines.into()
+}
+
+fn headers(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
