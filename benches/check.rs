@@ -1,5 +1,6 @@
 //! `kmswatch check` of 10,000 domains that share 200 hosts, against the lookups alone: CPU of whole
-//! processes, and memory. One run of both; the median of five counts.
+//! processes, and memory. Then the whole cycle (plan, lookups, probes, audit, snapshot, metrics) at
+//! 1,000, 10,000 and 100,000 domains, 50 a host: CPU a domain. One run of all; the median of five counts.
 //!
 //! Exits with 1 where a bound of the design is broken.
 
@@ -27,11 +28,16 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 const DOMAINS: usize = 10_000;
-const HOSTS: usize = 200;
-const HOSTS_OF_A_DOMAIN: usize = 2;
+/// The middle one is [`DOMAINS`].
+const SIZES: [usize; 3] = [1_000, DOMAINS, 100_000];
+const DOMAINS_OF_A_HOST: usize = 50;
+const HOSTS: usize = DOMAINS / DOMAINS_OF_A_HOST;
+const MOST_HOSTS: usize = SIZES[2] / DOMAINS_OF_A_HOST;
 const RUNS: usize = 5;
 const MOST_CPU: f64 = 2.0;
 const MOST_KIB: i64 = 80 * 1024;
+/// How far the CPU a domain may be from that of [`DOMAINS`].
+const MOST_OFF: f64 = 0.15;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> =
@@ -50,7 +56,7 @@ fn compare() -> ExitCode {
     let listeners = runtime.block_on(listen());
     let server = peers::knot(&[peers::Zone { name: "bench.test", records: &records() }]);
     let folder = tempfile::tempdir().expect("a folder");
-    let config = write_config(folder.path(), server.address());
+    let config = write_config(folder.path(), server.address(), DOMAINS);
     let program = std::env::current_exe().expect("this program");
     let alone = median("lookups alone", || {
         Command::new(&program)
@@ -59,7 +65,7 @@ fn compare() -> ExitCode {
             .is_ok_and(|status| status.success())
     });
     let before = listeners.iter().map(RpcListener::connections).sum::<u64>();
-    let check = median("kmswatch check", || check(&config));
+    let check = median("kmswatch check", || check(&config, "human"));
     let probes = listeners.iter().map(RpcListener::connections).sum::<u64>() - before;
     let ratio = check.cpu / alone.cpu;
     println!(
@@ -68,20 +74,46 @@ fn compare() -> ExitCode {
     );
     println!("probes: {probes} of {HOSTS} endpoints in {RUNS} runs");
     let holds = ratio <= MOST_CPU && check.resident <= MOST_KIB && probes == (HOSTS * RUNS) as u64;
+    let holds = is_linear(folder.path(), server.address()) && holds;
     println!("{}", if holds { "all bounds hold" } else { "A BOUND IS BROKEN" });
     ExitCode::from(u8::from(!holds))
 }
 
+/// Whether the whole cycle costs the same a domain, however many there are. What a process costs
+/// before it reads its first domain is left out.
+fn is_linear(folder: &Path, server: SocketAddr) -> bool {
+    let cost = |domains: usize| {
+        let config = write_config(folder, server, domains);
+        median(&format!("{domains} domains"), || check(&config, "prometheus")).cpu
+    };
+    let alone = cost(1);
+    let each = SIZES.map(|domains| {
+        let domains_made = u32::try_from(domains).expect("a small number");
+        (domains, (cost(domains) - alone) * 1e6 / f64::from(domains_made))
+    });
+    let [_, (_, middle), _] = each;
+    let mut holds = true;
+    for (domains, cpu) in each {
+        let off = cpu / middle - 1.0;
+        println!(
+            "{domains:6} domains: CPU {cpu:.1} us each, {:+.0} % (at most {MOST_OFF})",
+            100.0 * off
+        );
+        holds &= off.abs() <= MOST_OFF;
+    }
+    holds
+}
+
 /// All is well there: exit code 0.
-fn check(config: &Path) -> bool {
+fn check(config: &Path, format: &str) -> bool {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kmswatch"));
-    command.args(["check", "-c"]).arg(config).stdout(Stdio::null());
+    command.args(["check", "--format", format, "-c"]).arg(config).stdout(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 async fn listen() -> Vec<RpcListener> {
     let mut listeners: Vec<RpcListener> = Vec::new();
-    for host in 0..HOSTS {
+    for host in 0..MOST_HOSTS {
         let address = SocketAddr::from((address(host), KMS_PORT));
         listeners.push(RpcListener::start(Behaviour::Kms, address).await.expect("a free port"));
     }
@@ -95,24 +127,26 @@ fn address(host: usize) -> Ipv4Addr {
 
 fn records() -> String {
     let mut records = String::new();
-    for domain in 0..DOMAINS {
+    for domain in 0..SIZES[2] {
         for host in hosts(domain) {
             writeln!(records, "_vlmcs._tcp.d{domain} SRV 0 0 {KMS_PORT} k{host}")
                 .expect("a string grows");
         }
     }
-    for host in 0..HOSTS {
+    for host in 0..MOST_HOSTS {
         writeln!(records, "k{host} A {}", address(host)).expect("a string grows");
     }
     records
 }
 
-fn hosts(domain: usize) -> impl Iterator<Item = usize> {
-    (0..HOSTS_OF_A_DOMAIN).map(move |host| (domain + host * 7) % HOSTS)
+/// Both of a pair, so that the first domains have the first hosts.
+fn hosts(domain: usize) -> [usize; 2] {
+    let host = domain / DOMAINS_OF_A_HOST;
+    [host, host ^ 1]
 }
 
-fn write_config(folder: &Path, server: SocketAddr) -> std::path::PathBuf {
-    let domains: String = (0..DOMAINS).fold(String::new(), |mut text, domain| {
+fn write_config(folder: &Path, server: SocketAddr, domains: usize) -> std::path::PathBuf {
+    let domains: String = (0..domains).fold(String::new(), |mut text, domain| {
         let _ = writeln!(text, "d{domain}.bench.test");
         text
     });

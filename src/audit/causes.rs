@@ -80,11 +80,11 @@ impl Causes {
     /// What one domain lost, by the hosts that it lost.
     pub(super) fn explain_domain(&mut self, audit: &DomainAudit) {
         self.explain_missing(audit);
-        let down: Vec<&DomainHost> =
-            audit.view.hosts.iter().filter(|host| host.status == HostStatus::Down).collect();
-        if down.is_empty() {
+        if !audit.has_down {
             return;
         }
+        let down: Vec<&DomainHost> =
+            audit.view.hosts.iter().filter(|host| host.status == HostStatus::Down).collect();
         let wide: Vec<Option<usize>> = down.iter().map(|host| self.wide(&host.host)).collect();
         let of = |check| {
             audit.findings.iter().find(|finding| finding.check == check).map(|finding| &finding.id)

@@ -8,6 +8,7 @@ use crate::client::shares::{Offer, shares};
 use crate::model::finding::FindingId;
 use crate::model::observation::MAX_ENDPOINTS;
 use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus, LeftOut};
+use crate::model::srv::naming_hosts;
 use crate::model::{
     Answer, Finding, Host, KmsMode, Plan, PlannedDomain, Record, Resolver, Upstream,
 };
@@ -28,6 +29,18 @@ pub(super) struct DomainAudit {
     pub(super) lacking: Vec<(FindingId, Vec<Arc<str>>)>,
     /// Until then, only a new observation changes it.
     pub(super) expires: Timestamp,
+    /// What the estate would else look up in the view, once for each domain with each audit.
+    pub(super) answered: Option<Answered>,
+    /// Whether some host is down.
+    pub(super) has_down: bool,
+}
+
+/// Every server that the domain is asked of answered usably.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) resolvers: Arc<[Arc<Resolver>]>,
+    /// When the oldest of the answers came.
+    pub(super) oldest: Timestamp,
 }
 
 /// What the servers of one resolver say of the domain.
@@ -93,9 +106,20 @@ pub(super) fn audit_domain(
     if left_out != LeftOut::default() {
         findings.iter_mut().for_each(|finding| tell(left_out, Arc::make_mut(finding)));
     }
+    let answered = answered(domain, &answers);
+    let has_down = hosts.iter().any(|host| host.status == HostStatus::Down);
     let domain = domain.clone();
     let view = DomainView { domain, answers, records, is_known, hosts, left_out, audited: now };
-    DomainAudit { view: Arc::new(view), findings, sights, lacking, expires: horizon.expires() }
+    let (view, expires) = (Arc::new(view), horizon.expires());
+    DomainAudit { view, findings, sights, lacking, expires, answered, has_down }
+}
+
+fn answered(domain: &PlannedDomain, answers: &[AnswerView]) -> Option<Answered> {
+    let servers: usize = domain.resolvers.iter().map(|resolver| resolver.upstreams.len()).sum();
+    let is_usable = |answer: &AnswerView| answer.answer.outcome.is_usable();
+    let oldest = answers.iter().map(|answer| answer.at).min()?;
+    let all = answers.len() == servers && answers.iter().all(is_usable);
+    all.then(|| Answered { resolvers: domain.resolvers.clone(), oldest })
 }
 
 /// What is beyond the bounds: it was not looked at, and is not silently forgotten.
@@ -172,15 +196,8 @@ impl<'a> Asked<'a> {
     /// The hosts that its clients may get, each once.
     fn hosts(&self) -> Vec<Host> {
         let held = self.servers.iter().filter_map(|says| says.held);
-        let mut hosts: Vec<Host> = Vec::with_capacity(4);
-        for record in
-            held.flat_map(|answer| &answer.records).filter(|record| !record.target.is_root())
-        {
-            if !hosts.iter().any(|host| host.port == record.port && host.target == record.target) {
-                hosts.push(record.host());
-            }
-        }
-        hosts
+        let records = naming_hosts(held.flat_map(|answer| &answer.records));
+        records.into_iter().map(Record::host).collect()
     }
 }
 
@@ -229,7 +246,7 @@ fn domain_hosts(records: &[Record], sights: &[Arc<Sight>]) -> Vec<DomainHost> {
 
 fn domain_host(record: &Record, sights: &[Arc<Sight>]) -> DomainHost {
     let host = record.host();
-    let mine = sights.iter().filter(|sight| sight.host == host);
+    let mine = sights.iter().filter(|sight| *sight.host == host);
     DomainHost {
         priority: record.priority,
         weight: u32::from(record.weight),

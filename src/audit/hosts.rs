@@ -1,5 +1,6 @@
 //! target-*, port-mismatch, host-*: one finding a host, whatever many domains it hits.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::model::{
 };
 use crate::observe::resolution::Verdict;
 
+use super::domain::DomainAudit;
 use super::draft::{Draft, listed};
 use super::records::with_host;
 use super::sight::{Sight, status};
@@ -25,8 +27,18 @@ pub(super) struct Case<'a> {
     pub(super) host: &'a Host,
     /// One for each resolver that leads to it, in the order of the plan.
     pub(super) sights: Vec<&'a Arc<Sight>>,
+    /// The places of the domains that publish it, in their order.
+    pub(super) domains: &'a [u32],
+    /// Those of all domains.
+    pub(super) audits: &'a [Option<DomainAudit>],
+}
+
+impl<'a> Case<'a> {
     /// The domains that publish it, sorted.
-    pub(super) domains: Vec<&'a DomainView>,
+    fn domains(&self) -> impl Iterator<Item = &'a DomainView> {
+        let audit = |place: &u32| self.audits.get(usize::try_from(*place).ok()?)?.as_ref();
+        self.domains.iter().filter_map(audit).map(|audit| &*audit.view)
+    }
 }
 
 /// The host over all its endpoints and paths.
@@ -45,17 +57,15 @@ pub(super) fn view(case: &Case) -> HostView {
         host: case.host.clone(),
         status: status(case.sights.iter().flat_map(|sight| sight.signs())),
         paths: paths.into_iter().map(over).collect(),
-        domains: case.domains.iter().map(|view| view.domain.name.clone()).collect(),
+        domains: case.domains().map(|view| view.domain.name.clone()).collect(),
         endpoints,
     }
 }
 
 /// Every finding about the host.
 pub(super) fn check(case: &Case, view: &HostView, findings: &mut Vec<Arc<Finding>>) {
-    let hit: Vec<&DomainView> =
-        case.domains.iter().copied().filter(|view| view.domain.kms != KmsMode::None).collect();
-    let Some(first) = hit.first() else { return };
-    let context = Context { case, view, hit: &hit, first };
+    let Some(first) = case.domains().find(|view| is_hit(view)) else { return };
+    let context = Context { case, view, hit: OnceCell::new(), first };
     let all = [
         context.unresolvable(),
         context.alias(),
@@ -71,14 +81,24 @@ pub(super) fn check(case: &Case, view: &HostView, findings: &mut Vec<Arc<Finding
     findings.extend(all.into_iter().flatten());
 }
 
+/// Where there shall be no host, a host's trouble is nobody's.
+fn is_hit(view: &DomainView) -> bool {
+    view.domain.kms != KmsMode::None
+}
+
 struct Context<'a> {
     case: &'a Case<'a>,
     view: &'a HostView,
-    hit: &'a [&'a DomainView],
+    /// As far as somebody asked: mostly all is well, and some hosts have very many domains.
+    hit: OnceCell<Vec<&'a DomainView>>,
     first: &'a DomainView,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn hit(&self) -> &[&'a DomainView] {
+        self.hit.get_or_init(|| self.case.domains().filter(|view| is_hit(view)).collect())
+    }
+
     /// A and AAAA are both denied.
     fn unresolvable(&self) -> Option<Arc<Finding>> {
         let denies = |sight: &&&Arc<Sight>| sight.resolution.verdict == Verdict::Denied;
@@ -89,7 +109,7 @@ impl Context<'_> {
         let asks = |view: &&&DomainView| {
             view.domain.resolvers.iter().any(|resolver| names().any(|name| *name == resolver.name))
         };
-        let hit: Vec<&DomainView> = self.hit.iter().filter(asks).copied().collect();
+        let hit: Vec<&DomainView> = self.hit().iter().filter(asks).copied().collect();
         let message = format!(
             "{} has neither A nor AAAA records (resolver {})",
             self.target(),
@@ -113,7 +133,7 @@ impl Context<'_> {
             self.target(),
             aliases.last()?
         );
-        let draft = self.draft(Check::TargetAlias, self.hit, message).asking(&sight.resolver);
+        let draft = self.draft(Check::TargetAlias, self.hit(), message).asking(&sight.resolver);
         let draft = draft.valued(self.case.plan, |values| match aliases.last() {
             Some(name) => values.set(Key::RightTarget, name),
             None => values,
@@ -124,13 +144,15 @@ impl Context<'_> {
     /// The target ends twice in the same suffix: a missing dot in the zone.
     fn suffix_doubled(&self) -> Option<Arc<Finding>> {
         let suffixes = doubled_suffixes(self.target());
-        // Hardly any target has one, and some host has very many domains.
+        if suffixes.is_empty() {
+            return None;
+        }
         let below = |view: &&DomainView| {
             let labels: Vec<&str> = view.domain.name.labels().collect();
             suffixes.iter().find(|suffix| labels.ends_with(suffix))
         };
-        let is_hit = |view: &&&DomainView| !suffixes.is_empty() && below(view).is_some();
-        let hit: Vec<&DomainView> = self.hit.iter().filter(is_hit).copied().collect();
+        let is_below = |view: &&&DomainView| below(view).is_some();
+        let hit: Vec<&DomainView> = self.hit().iter().filter(is_below).copied().collect();
         let suffix = below(hit.first()?)?.join(".");
         let message = format!(
             "{} ends twice in {suffix}: a dot is missing at its end in the zone",
@@ -145,13 +167,26 @@ impl Context<'_> {
 
     /// The target is an address written as a name.
     fn literal(&self) -> Option<Arc<Finding>> {
-        let address = literal(self.target(), self.hit)?;
+        let address = self.spelled_address()?;
         let message = format!(
             "{} is an address written as a name; an SRV target is a host name",
             self.target()
         );
-        let draft = self.draft(Check::TargetLiteral, self.hit, message);
+        let draft = self.draft(Check::TargetLiteral, self.hit(), message);
         Some(draft.evidence("address", address).done())
+    }
+
+    /// The address that the target spells, by itself or before a suffix of a domain (a missing dot).
+    fn spelled_address(&self) -> Option<String> {
+        if let Some(address) = self.target().as_address() {
+            return Some(address.to_string());
+        }
+        let labels: Vec<&str> = self.target().labels().collect();
+        let (spelled, suffix) = labels.split_at_checked(4)?;
+        let address: std::net::Ipv4Addr = spelled.join(".").parse().ok()?;
+        let of_domain =
+            |view: &&DomainView| view.domain.name.labels().collect::<Vec<_>>().ends_with(suffix);
+        self.hit().iter().any(of_domain).then(|| address.to_string())
     }
 
     /// The published port fails, and the well-known one answers as KMS.
@@ -166,8 +201,8 @@ impl Context<'_> {
             self.target(),
             self.case.host.port
         );
-        let code = self.is_last(self.hit).then_some(NO_KMS_CONTACTED);
-        let draft = self.draft(Check::PortMismatch, self.hit, message).client_error(code);
+        let code = self.is_last(self.hit()).then_some(NO_KMS_CONTACTED);
+        let draft = self.draft(Check::PortMismatch, self.hit(), message).client_error(code);
         Some(
             draft
                 .evidence("address", address.to_string())
@@ -194,9 +229,9 @@ impl Context<'_> {
                 (Check::HostDown, format!("{} does not answer: {}", self.case.host, self.seen()))
             }
         };
-        let is_last = self.is_last(self.hit);
+        let is_last = self.is_last(self.hit());
         let severity = if is_last { Severity::Critical } else { Severity::Warning };
-        let draft = self.draft(check, self.hit, message).severity(severity);
+        let draft = self.draft(check, self.hit(), message).severity(severity);
         let draft = draft.client_error(is_last.then_some(NO_KMS_CONTACTED));
         let draft = draft.evidence("event_12288", RPC_UNAVAILABLE.to_string());
         Some(self.with_details(draft.evidence("endpoints", self.endpoints())).done())
@@ -215,7 +250,7 @@ impl Context<'_> {
             self.case.host,
             self.seen()
         );
-        let draft = self.draft(Check::HostUnconfirmed, self.hit, message);
+        let draft = self.draft(Check::HostUnconfirmed, self.hit(), message);
         Some(self.with_details(draft.evidence("endpoints", self.endpoints())).done())
     }
 
@@ -226,7 +261,7 @@ impl Context<'_> {
             "{} accepts even an RPC interface that cannot exist: no Microsoft RPC runtime, perhaps an unauthorised server",
             self.case.host
         );
-        let draft = self.draft(Check::HostAcceptsAny, self.hit, message);
+        let draft = self.draft(Check::HostAcceptsAny, self.hit(), message);
         Some(draft.evidence("endpoints", self.endpoints()).done())
     }
 
@@ -237,7 +272,7 @@ impl Context<'_> {
         }
         let message =
             format!("{} answers on some of its addresses only: {}", self.case.host, self.seen());
-        let draft = self.draft(Check::HostDegraded, self.hit, message);
+        let draft = self.draft(Check::HostDegraded, self.hit(), message);
         Some(self.with_details(draft.evidence("endpoints", self.endpoints())).done())
     }
 
@@ -256,7 +291,7 @@ impl Context<'_> {
             slowest.as_millis(),
             limit.as_millis()
         );
-        let draft = self.draft(Check::HostSlow, self.hit, message);
+        let draft = self.draft(Check::HostSlow, self.hit(), message);
         Some(draft.evidence("connect_seconds", slowest.as_secs_f64()).done())
     }
 
@@ -369,19 +404,6 @@ fn doubled_suffixes(target: &Name) -> Vec<Vec<&str>> {
     };
     let counts = (2..=labels.len() / 2).filter(is_doubled);
     counts.map(|count| labels[labels.len() - count..].to_vec()).collect()
-}
-
-/// The address that the target spells, by itself or before a suffix of a domain (a missing dot).
-fn literal(target: &Name, hit: &[&DomainView]) -> Option<String> {
-    if let Some(address) = target.as_address() {
-        return Some(address.to_string());
-    }
-    let labels: Vec<&str> = target.labels().collect();
-    let (spelled, suffix) = labels.split_at_checked(4)?;
-    let address: std::net::Ipv4Addr = spelled.join(".").parse().ok()?;
-    let of_domain =
-        |view: &&DomainView| view.domain.name.labels().collect::<Vec<_>>().ends_with(suffix);
-    hit.iter().any(of_domain).then(|| address.to_string())
 }
 
 #[cfg(test)]

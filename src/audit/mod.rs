@@ -22,7 +22,7 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use crate::model::finding::FindingId;
-use crate::model::snapshot::{DomainEntry, DomainView, HostView, Summary};
+use crate::model::snapshot::{DomainEntry, HostView, Summary};
 use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status};
 use crate::observe::state::{Changes, Horizon, State};
 
@@ -40,6 +40,8 @@ pub struct Auditor {
     /// In the order of the plan.
     domains: Vec<Option<DomainAudit>>,
     sights: Sights,
+    /// The hosts of the last snapshot.
+    shown: HashMap<Host, Shown, FixedState>,
     /// Until then, only a new observation changes what concerns more than one domain.
     expires: Timestamp,
     /// Since when each finding has been there without a break; `None` where nobody watches for long.
@@ -50,6 +52,35 @@ type Sights = HashMap<SightKey, Arc<Sight>, FixedState>;
 
 /// A resolver, by its place in memory (the plan keeps it there), and a host.
 type SightKey = (usize, Host);
+
+/// A resolver and a host, both by their places in memory: to hash names a thousand times takes longer.
+type Place = (usize, usize);
+
+/// A host's view in a snapshot, and what it was made of.
+#[derive(Debug)]
+struct Shown {
+    view: Arc<HostView>,
+    domains: Vec<u32>,
+    sights: Vec<Arc<Sight>>,
+}
+
+impl Shown {
+    fn is_of(&self, domains: &[u32], sights: &[Arc<Sight>]) -> bool {
+        let is_same = |(one, other): (&Arc<Sight>, &Arc<Sight>)| Arc::ptr_eq(one, other);
+        self.domains == domains
+            && self.sights.len() == sights.len()
+            && self.sights.iter().zip(sights).all(is_same)
+    }
+}
+
+/// Who publishes a host, and who sees it.
+#[derive(Debug, Default)]
+struct Use {
+    /// The places of the domains in the plan, in their order.
+    domains: Vec<u32>,
+    /// One for each resolver that leads to it.
+    sights: Vec<Arc<Sight>>,
+}
 
 /// Whether an auditor watches for long, and so can say since when a finding has been there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,14 +96,15 @@ impl Auditor {
     pub fn new(plan: Arc<Plan>, started: Timestamp, memory: Memory) -> Self {
         let domains = plan.domains.iter().map(|_| None).collect();
         let since = (memory == Memory::Watching).then(HashMap::default);
-        let (sights, expires) = (Sights::default(), Timestamp::MAX);
-        Self { plan, started, generation: 0, domains, sights, expires, since }
+        let (sights, shown, expires) = (Sights::default(), HashMap::default(), Timestamp::MAX);
+        Self { plan, started, generation: 0, domains, sights, shown, expires, since }
     }
 
     /// Takes over another plan; everything is audited anew.
     pub fn replan(&mut self, plan: Arc<Plan>) {
         self.domains = plan.domains.iter().map(|_| None).collect();
         self.sights.clear();
+        self.shown.clear();
         self.plan = plan;
     }
 
@@ -104,9 +136,9 @@ impl Auditor {
         state: &State,
         changes: &Changes,
         now: Timestamp,
-    ) -> HashSet<SightKey, FixedState> {
+    ) -> HashSet<Place, FixedState> {
         let mut moved = HashSet::default();
-        for (key, sight) in &mut self.sights {
+        for sight in self.sights.values_mut() {
             let is_touched = sight.expires < now
                 || changes.targets.contains(&sight.host.target)
                 || sight.watches(&self.plan, |endpoint| changes.endpoints.contains(endpoint));
@@ -115,7 +147,7 @@ impl Auditor {
             }
             let fresh = Sight::new(&self.plan, state, &sight.resolver, &sight.host, now);
             if !fresh.is_same_for_domains(sight) {
-                moved.insert(key.clone());
+                moved.insert(place(sight));
             }
             *sight = Arc::new(fresh);
         }
@@ -126,20 +158,31 @@ impl Auditor {
         &mut self,
         state: &State,
         changes: &Changes,
-        moved: &HashSet<SightKey, FixedState>,
+        moved: &HashSet<Place, FixedState>,
         now: Timestamp,
     ) {
         let (plan, sights) = (&self.plan, &mut self.sights);
-        for (domain, audit) in plan.domains.iter().zip(&mut self.domains) {
+        let mut is_touched = vec![false; plan.domains.len()];
+        for owner in &changes.owners {
+            // The plan sorts them by name, and what stands before it in the owner is the same.
+            let at = plan.domains.binary_search_by(|domain| domain.owner.cmp(owner));
+            at.into_iter().for_each(|at| is_touched[at] = true);
+        }
+        for ((domain, audit), is_touched) in
+            plan.domains.iter().zip(&mut self.domains).zip(is_touched)
+        {
             let is_clean = |audit: &DomainAudit| {
                 audit.expires >= now
-                    && !changes.owners.contains(&domain.owner)
+                    && !is_touched
                     && (moved.is_empty()
-                        || !audit.sights.iter().any(|sight| moved.contains(&key_of(sight))))
+                        || !audit.sights.iter().any(|sight| moved.contains(&place(sight))))
             };
             if !audit.as_ref().is_some_and(is_clean) {
                 *audit = Some(audit_domain(plan, domain, state, now, |resolver, host| {
-                    let new = || Arc::new(Sight::new(plan, state, resolver, host, now));
+                    let new = || {
+                        let host = Arc::new(host.clone());
+                        Arc::new(Sight::new(plan, state, resolver, &host, now))
+                    };
                     sights.entry(key(resolver, host)).or_insert_with(new).clone()
                 }));
             }
@@ -152,23 +195,13 @@ impl Auditor {
         state: &State,
         now: Timestamp,
     ) -> (Vec<Arc<HostView>>, Vec<Arc<Finding>>) {
-        let audits = || self.domains.iter().flatten();
         let mut findings: Vec<Arc<Finding>> =
-            audits().flat_map(|audit| &audit.findings).cloned().collect();
-        let (mut hosts, mut used) = (Vec::new(), Sights::default());
-        for (host, (domains, keys)) in uses(&self.domains) {
-            used.extend(keys.iter().filter_map(|key| self.sights.remove_entry(key)));
-            let sights = keys.iter().filter_map(|key| used.get(key)).collect();
-            let case = Case { plan: &self.plan, host, sights, domains };
-            let view = hosts::view(&case);
-            hosts::check(&case, &view, &mut findings);
-            hosts.push(Arc::new(view));
-        }
-        self.sights = used;
+            self.domains.iter().flatten().flat_map(|audit| &audit.findings).cloned().collect();
+        let (hosts, used) = self.audit_hosts(&mut findings);
+        let audits = || self.domains.iter().flatten();
         let horizon = Horizon::new(now, self.plan.stale_after());
-        let views = audits().map(|audit| &*audit.view);
-        let sights = self.sights.values();
-        let dead = servers::check(&self.plan, state, views, sights, &horizon, &mut findings);
+        let sights = self.sights.values().filter(|sight| used.contains(&place(sight)));
+        let dead = servers::check(&self.plan, state, audits(), sights, &horizon, &mut findings);
         let (findings, accepted) = exceptions::apply(&self.plan, findings, now);
         let mut causes = Causes::new(findings, accepted);
         causes.explain_by_servers(&dead);
@@ -176,8 +209,62 @@ impl Auditor {
         audits().for_each(|audit| causes.explain_domain(audit));
         let mut findings = causes.done();
         self.expires = horizon.expires().min(exceptions::expire(&self.plan, now));
+        self.sights.retain(|_, sight| used.contains(&place(sight)));
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)
+    }
+
+    /// Every published host, and who is seen to lead there. What nobody saw anything new of is shared
+    /// with the snapshot before.
+    fn audit_hosts(
+        &mut self,
+        findings: &mut Vec<Arc<Finding>>,
+    ) -> (Vec<Arc<HostView>>, HashSet<Place, FixedState>) {
+        let mut before = std::mem::take(&mut self.shown);
+        let mut shown = HashMap::default();
+        let mut used = HashSet::default();
+        for (host, Use { domains, sights }) in self.uses() {
+            used.extend(sights.iter().map(place));
+            let (plan, audits) = (&self.plan, &self.domains);
+            let case =
+                Case { plan, host, sights: sights.iter().collect(), domains: &domains, audits };
+            let view = match before.remove(host) {
+                Some(last) if last.is_of(&domains, &sights) => last.view,
+                _ => Arc::new(hosts::view(&case)),
+            };
+            hosts::check(&case, &view, findings);
+            shown.insert(host.clone(), Shown { view, domains, sights });
+        }
+        self.shown = shown;
+        let mut hosts: Vec<_> = self.shown.values().map(|shown| shown.view.clone()).collect();
+        hosts.sort_unstable_by(|one, other| one.host.cmp(&other.host));
+        (hosts, used)
+    }
+
+    /// Every published host, the domains that publish it, and who sees it.
+    fn uses(&self) -> BTreeMap<&Host, Use> {
+        let mut places: HashMap<Place, usize, FixedState> = HashMap::default();
+        let mut seen: Vec<(&Arc<Sight>, Vec<u32>)> = Vec::new();
+        for (number, audit) in (0..).zip(&self.domains) {
+            for sight in audit.iter().flat_map(|audit| &audit.sights) {
+                let at = *places.entry(place(sight)).or_insert(seen.len());
+                if at == seen.len() {
+                    seen.push((sight, Vec::new()));
+                }
+                seen[at].1.push(number);
+            }
+        }
+        let mut uses: BTreeMap<&Host, Use> = BTreeMap::new();
+        for (sight, mut domains) in seen {
+            let uses = uses.entry(&sight.host).or_default();
+            uses.sights.extend(self.sights.get(&key_of(sight)).cloned());
+            uses.domains.append(&mut domains);
+        }
+        for uses in uses.values_mut().filter(|uses| uses.sights.len() > 1) {
+            uses.domains.sort_unstable();
+            uses.domains.dedup();
+        }
+        uses
     }
 
     /// Tells of each finding since when it has been there.
@@ -200,10 +287,12 @@ impl Auditor {
         now: Timestamp,
     ) -> Snapshot {
         let worst = worst_by_domain(&findings);
-        let entry = |audit: &DomainAudit| DomainEntry {
-            status: worst.get(audit.view.domain.name.as_str()).copied().unwrap_or(Status::Ok),
-            view: audit.view.clone(),
+        let status = |audit: &DomainAudit| match worst.is_empty() {
+            true => Status::Ok,
+            false => worst.get(audit.view.domain.name.as_str()).copied().unwrap_or(Status::Ok),
         };
+        let entry =
+            |audit: &DomainAudit| DomainEntry { status: status(audit), view: audit.view.clone() };
         let active = |severity| {
             findings
                 .iter()
@@ -233,26 +322,6 @@ impl Auditor {
     }
 }
 
-/// The domains that publish a host, and who sees it.
-type Uses<'a> = (Vec<&'a DomainView>, Vec<SightKey>);
-
-/// Every published host.
-fn uses(domains: &[Option<DomainAudit>]) -> BTreeMap<&Host, Uses<'_>> {
-    let mut hosts: HashMap<&Host, Uses, FixedState> = HashMap::default();
-    for audit in domains.iter().flatten() {
-        for sight in &audit.sights {
-            let (domains, keys) = hosts.entry(&sight.host).or_default();
-            if !domains.last().is_some_and(|last| std::ptr::eq(*last, Arc::as_ptr(&audit.view))) {
-                domains.push(&audit.view);
-            }
-            if !keys.iter().any(|(resolver, _)| *resolver == id(&sight.resolver)) {
-                keys.push(key_of(sight));
-            }
-        }
-    }
-    hosts.into_iter().collect()
-}
-
 fn worst_by_domain(findings: &[Arc<Finding>]) -> HashMap<&str, Status, FixedState> {
     let mut worst: HashMap<&str, Status, FixedState> = HashMap::default();
     for finding in findings.iter().filter(|finding| finding.is_active()) {
@@ -273,6 +342,10 @@ fn order(
 
 fn key(resolver: &Arc<Resolver>, host: &Host) -> SightKey {
     (id(resolver), host.clone())
+}
+
+fn place(sight: &Arc<Sight>) -> Place {
+    (id(&sight.resolver), Arc::as_ptr(&sight.host).addr())
 }
 
 fn key_of(sight: &Sight) -> SightKey {

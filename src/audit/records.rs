@@ -271,7 +271,7 @@ fn shared_addresses(scene: &Scene) -> Vec<(IpAddr, Vec<Host>)> {
     let mut hosts: BTreeMap<(u16, IpAddr), BTreeSet<Host>> = BTreeMap::new();
     for sight in scene.sights {
         for address in &sight.resolution.addresses {
-            hosts.entry((sight.host.port, *address)).or_default().insert(sight.host.clone());
+            hosts.entry((sight.host.port, *address)).or_default().insert((*sight.host).clone());
         }
     }
     let mut groups: Vec<(IpAddr, Vec<Host>)> = Vec::new();

@@ -14,6 +14,7 @@ use crate::model::{
 use crate::observe::resolution::ADDRESS_KINDS;
 use crate::observe::state::{Horizon, State};
 
+use super::domain::{Answered, DomainAudit};
 use super::draft::{Draft, counted};
 use super::sight::Sight;
 use super::texts::Key;
@@ -54,15 +55,13 @@ impl Record<'_> {
 pub(super) fn check<'a>(
     plan: &Plan,
     state: &State,
-    views: impl Iterator<Item = &'a DomainView>,
+    audits: impl Iterator<Item = &'a DomainAudit>,
     sights: impl Iterator<Item = &'a Arc<Sight>>,
     horizon: &Horizon,
     findings: &mut Vec<Arc<Finding>>,
 ) -> Vec<(Arc<str>, Vec<FindingId>)> {
     let mut records: HashMap<&'a Upstream, Record, FixedState> = HashMap::default();
-    for view in views {
-        add_domain(view, horizon, &mut records);
-    }
+    add_domains(audits, horizon, &mut records);
     add_targets(state, sights, horizon, &mut records);
     let fails = |upstream: &Arc<Upstream>| records.get(&**upstream).is_some_and(Record::is_failure);
     let dead: Vec<&Arc<Resolver>> =
@@ -82,6 +81,32 @@ pub(super) fn check<'a>(
         (resolver.name.clone(), ids.collect())
     };
     dead.iter().map(of).collect()
+}
+
+/// The domains that all their servers answer are counted together, by whom they are asked of.
+fn add_domains<'a>(
+    audits: impl Iterator<Item = &'a DomainAudit>,
+    horizon: &Horizon,
+    records: &mut HashMap<&'a Upstream, Record<'a>, FixedState>,
+) {
+    let mut answered: HashMap<_, (&'a [Arc<Resolver>], usize), FixedState> = HashMap::default();
+    for audit in audits {
+        match &audit.answered {
+            Some(Answered { resolvers, oldest }) if horizon.is_fresh(*oldest) => {
+                answered.entry(Arc::as_ptr(resolvers)).or_insert((resolvers, 0)).1 += 1;
+            }
+            _ => add_domain(&audit.view, horizon, records),
+        }
+    }
+    for (resolvers, names) in answered.into_values() {
+        let mut upstreams: Vec<_> =
+            resolvers.iter().flat_map(|resolver| &resolver.upstreams).collect();
+        upstreams.sort_unstable();
+        upstreams.dedup();
+        for upstream in upstreams {
+            records.entry(upstream).or_default().names += names;
+        }
+    }
 }
 
 fn add_domain<'a>(

@@ -15,7 +15,8 @@ use crate::observe::state::{Horizon, State};
 #[derive(Debug)]
 pub(super) struct Sight {
     pub(super) resolver: Arc<Resolver>,
-    pub(super) host: Host,
+    /// One in memory for all that this resolver's clients ever see of the host.
+    pub(super) host: Arc<Host>,
     pub(super) resolution: Resolution,
     /// The addresses that suit the resolver's path; none where the config says not to probe.
     pub(super) endpoints: Vec<EndpointView>,
@@ -31,7 +32,7 @@ impl Sight {
         plan: &Plan,
         state: &State,
         resolver: &Arc<Resolver>,
-        host: &Host,
+        host: &Arc<Host>,
         now: Timestamp,
     ) -> Self {
         let horizon = Horizon::new(now, plan.stale_after());

@@ -9,6 +9,7 @@ use flate2::{Compression, Crc};
 use prometheus::process_collector::ProcessCollector;
 
 use super::collector::ESTATE;
+use super::family::Text;
 use super::own;
 use super::per_snapshot::PerSnapshot;
 use crate::model::Snapshot;
@@ -25,12 +26,18 @@ pub struct Exposition {
 
 /// The estate's families alone, as Prometheus text 0.0.4: what a textfile holds.
 pub fn estate(snapshot: &Snapshot) -> Vec<u8> {
-    let mut text = Vec::new();
-    for family in ESTATE {
-        text.extend(family(snapshot).finished());
+    let mut all = Vec::new();
+    write_estate(snapshot, &mut |piece| all.extend_from_slice(piece));
+    all.shrink_to_fit();
+    all
+}
+
+fn write_estate(snapshot: &Snapshot, leave: &mut dyn FnMut(&[u8])) {
+    let mut text = Text::new(leave);
+    for (definition, fill) in ESTATE {
+        fill(snapshot, &mut text.family(definition));
     }
-    text.shrink_to_fit();
-    text
+    text.finish();
 }
 
 /// How a scrape is encoded.
@@ -67,10 +74,13 @@ impl Exposition {
     }
 
     fn own(&self) -> Vec<u8> {
-        let mut text = Vec::new();
+        let mut all = Vec::new();
+        let mut leave = |piece: &[u8]| all.extend_from_slice(piece);
+        let mut text = Text::new(&mut leave);
         let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         own::write(&self.stats, &process, &mut text);
-        text
+        text.finish();
+        all
     }
 }
 
@@ -92,13 +102,11 @@ impl Estate {
         self.plain.get_or_init(|| estate(snapshot))
     }
 
-    /// Family by family, so that the whole plain text is never held.
+    /// Piece by piece, so that the whole plain text is never held.
     fn gzip(&self, snapshot: &Snapshot) -> &Member {
         self.gzip.get_or_init(|| {
             let mut deflated = Deflated::begin();
-            for family in ESTATE {
-                deflated.push(&family(snapshot).finished());
-            }
+            write_estate(snapshot, &mut |piece| deflated.push(piece));
             deflated.finish()
         })
     }

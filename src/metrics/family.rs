@@ -2,143 +2,253 @@
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
+use std::io::Write as _;
 
+use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
-use super::names::{Definition, Kind};
+use super::names::Definition;
+use crate::model::Name;
 
-/// A family while it is built. It takes each label set once: of two series with the same labels the
+/// A family while it is written. It takes each label set once: of two series with the same labels the
 /// first stays, whatever the snapshot holds, because a scrape with a repeated series is refused as a
 /// whole.
-pub(super) struct Family {
+///
+/// The crate's encoder writes the same, but wants every series as structs of owned texts first, which
+/// takes several times as long, and an estate has hundreds of thousands of series.
+pub(super) struct Family<'a, 'b> {
     definition: &'static Definition,
-    taken: HashSet<u64>,
+    taken: HashSet<u64, FixedState>,
     hashes: RandomState,
-    /// Not yet written, at most [`BATCH`].
-    series: Vec<Metric>,
-    text: Vec<u8>,
+    text: &'a mut Text<'b>,
 }
 
-/// Series that are held as the crate's structs, which take ten times the room of their text.
-const BATCH: usize = 512;
+/// A label's value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Label<'a> {
+    Text(&'a str),
+    Number(u16),
+}
 
-impl Family {
-    pub(super) fn new(definition: &'static Definition) -> Self {
-        Self {
-            definition,
-            taken: HashSet::new(),
-            hashes: RandomState::default(),
-            series: Vec::new(),
-            text: Vec::new(),
-        }
+/// Text that leaves in pieces, so that the whole is never held.
+pub(super) struct Text<'a> {
+    piece: Vec<u8>,
+    leave: &'a mut dyn FnMut(&[u8]),
+}
+
+/// Large enough to be worth a call, small enough to stay in the processor's cache.
+const PIECE: usize = 64 << 10;
+
+impl<'a> Text<'a> {
+    /// Nothing yet; [`Text::finish`] makes the last piece leave.
+    pub(super) fn new(leave: &'a mut dyn FnMut(&[u8])) -> Self {
+        Self { piece: Vec::with_capacity(PIECE + PIECE / 16), leave }
+    }
+
+    /// The next family.
+    pub(super) fn family<'b>(&'b mut self, definition: &'static Definition) -> Family<'b, 'a> {
+        Family { definition, taken: HashSet::default(), hashes: RandomState::default(), text: self }
     }
 
     /// A family of one series without labels.
-    pub(super) fn single(definition: &'static Definition, value: f64) -> Self {
-        let mut family = Self::new(definition);
-        family.push([], value);
-        family
+    pub(super) fn single(&mut self, definition: &'static Definition, value: f64) {
+        self.family(definition).push([], value);
     }
 
-    /// Adds a series; the values stand in the order of the definition's labels.
-    pub(super) fn push<const N: usize>(&mut self, values: [&str; N], value: f64) {
-        debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
-        if !self.taken.insert(self.hashes.hash_one(values)) {
-            return;
-        }
-        let labels = self.definition.labels.iter().zip(values).map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value(value.to_owned());
-            pair
-        });
-        let mut metric = Metric::from_label(labels.collect());
-        if self.definition.kind == Kind::Counter {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.push_metric(metric);
-    }
-
-    /// Adds a series that the crate made.
-    pub(super) fn push_metric(&mut self, metric: Metric) {
-        self.series.push(metric);
-        if self.series.len() == BATCH {
-            self.write_batch();
+    /// A family that the crate made; nothing where it has no series.
+    ///
+    /// # Panics
+    /// Never: the encoder refuses only families without name or series, and memory takes every byte.
+    pub(super) fn made(&mut self, family: &MetricFamily) {
+        if !family.get_metric().is_empty() {
+            let encoded = TextEncoder::new().encode(std::slice::from_ref(family), &mut self.piece);
+            encoded.expect("a family with name and series is written to memory");
         }
     }
 
-    /// The family's text; empty where it has no series.
-    pub(super) fn finished(mut self) -> Vec<u8> {
-        self.write_batch();
-        self.text
-    }
-
-    /// Moves the held series to the text. The encoder begins each batch with the family's header,
-    /// HELP and TYPE, which only the first one keeps.
-    fn write_batch(&mut self) {
-        let start = self.text.len();
-        let batch = self.batch();
-        write_family(&batch, &mut self.text);
-        if start > 0 {
-            let batch = &self.text[start..];
-            let mut ends = batch.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-            let header = ends.nth(1).map_or(0, |(at, _)| at + 1);
-            self.text.drain(start..start + header);
-        }
-    }
-
-    fn batch(&mut self) -> MetricFamily {
-        let mut family = MetricFamily::default();
-        family.set_name(self.definition.name.to_owned());
-        family.set_help(self.definition.help.to_owned());
-        family.set_field_type(match self.definition.kind {
-            Kind::Gauge => MetricType::GAUGE,
-            Kind::Counter => MetricType::COUNTER,
-            Kind::Histogram => MetricType::HISTOGRAM,
-        });
-        family.set_metric(self.series.drain(..).collect());
-        family
+    pub(super) fn finish(self) {
+        (self.leave)(&self.piece);
     }
 }
 
-/// Appends a family's text; nothing where it has no series.
-///
-/// # Panics
-/// Never: the encoder refuses only families without name or series, and memory takes every byte.
-pub(super) fn write_family(family: &MetricFamily, text: &mut Vec<u8>) {
-    if !family.get_metric().is_empty() {
-        let encoded = TextEncoder::new().encode(std::slice::from_ref(family), text);
-        encoded.expect("a family with name and series is written to memory");
+impl Family<'_, '_> {
+    /// Adds a series; the values stand in the order of the definition's labels.
+    pub(super) fn push<const N: usize>(&mut self, values: [Label; N], value: f64) {
+        debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
+        if self.taken.is_empty() {
+            self.push_header();
+        }
+        let piece = &mut self.text.piece;
+        let start = piece.len();
+        piece.extend_from_slice(self.definition.name.as_bytes());
+        for (position, (label, value)) in self.definition.labels.iter().zip(values).enumerate() {
+            piece.push(if position == 0 { b'{' } else { b',' });
+            piece.extend_from_slice(label.as_bytes());
+            piece.extend_from_slice(b"=\"");
+            match value {
+                Label::Text(text) => push_escaped(text, piece),
+                Label::Number(number) => {
+                    write!(piece, "{number}").expect("memory takes every byte");
+                }
+            }
+            piece.push(b'"');
+        }
+        if N > 0 {
+            piece.push(b'}');
+        }
+        if !self.taken.insert(self.hashes.hash_one(&piece[start..])) {
+            piece.truncate(start);
+            return;
+        }
+        push_value(value, piece);
+        if piece.len() >= PIECE {
+            (self.text.leave)(piece);
+            piece.clear();
+        }
+    }
+
+    /// The texts of definitions hold nothing to escape; a test looks.
+    fn push_header(&mut self) {
+        let Definition { name, help, kind, .. } = self.definition;
+        let header = format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
+        self.text.piece.extend_from_slice(header.as_bytes());
+    }
+}
+
+impl<'a> From<&'a str> for Label<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Name> for Label<'a> {
+    fn from(name: &'a Name) -> Self {
+        Self::Text(name.as_str())
+    }
+}
+
+impl From<u16> for Label<'_> {
+    fn from(number: u16) -> Self {
+        Self::Number(number)
+    }
+}
+
+fn push_value(value: f64, text: &mut Vec<u8>) {
+    match value {
+        // Most of them.
+        1.0 => text.extend_from_slice(b" 1\n"),
+        _ => writeln!(text, " {value}").expect("memory takes every byte"),
+    }
+}
+
+/// A label's value: backslash, quote and line feed are escaped.
+fn push_escaped(value: &str, text: &mut Vec<u8>) {
+    // Without an early end, so that many bytes are looked at at once.
+    let is_special = |byte| matches!(byte, b'\\' | b'"' | b'\n');
+    if !value.bytes().fold(false, |found, byte| found | is_special(byte)) {
+        text.extend_from_slice(value.as_bytes());
+        return;
+    }
+    for byte in value.bytes() {
+        match byte {
+            b'\\' => text.extend_from_slice(br"\\"),
+            b'"' => text.extend_from_slice(br#"\""#),
+            b'\n' => text.extend_from_slice(br"\n"),
+            _ => text.push(byte),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus::proto::{Gauge, LabelPair, Metric, MetricType};
+    use proptest::prelude::*;
+
     use super::*;
     use crate::metrics::names;
 
-    #[test]
-    fn a_family_of_many_batches_has_one_header_and_every_series() {
-        for count in [0, 1, BATCH, BATCH + 1, 3 * BATCH] {
-            let mut family = Family::new(names::SRV_RECORDS);
-            for at in 0..count {
-                family.push([&format!("d{at}\n.example")], 2.0);
+    proptest! {
+        /// Whatever the network calls itself, the text is what the crate would write.
+        #[test]
+        fn the_text_is_the_crates(series in proptest::collection::vec(
+            (".{0,8}|[a\"\\\\\n]{0,4}", any::<(u16, u16, u16)>(), proptest::num::f64::NORMAL), 0..20,
+        )) {
+            let mut metrics: Vec<Metric> = Vec::new();
+            for (target, numbers, value) in &series {
+                let [port, priority, weight] = <[u16; 3]>::from(*numbers).map(|number| number.to_string());
+                let values = ["d.example", target, &port, &priority, &weight];
+                let pairs = names::SRV_RECORD_INFO.labels.iter().zip(values);
+                let metric = metric(pairs, *value);
+                if metrics.iter().all(|known| known.get_label() != metric.get_label()) {
+                    metrics.push(metric);
+                }
             }
-            let text = String::from_utf8(family.finished()).expect("UTF-8");
-            let (name, help) = (names::SRV_RECORDS.name, names::SRV_RECORDS.help);
-            let header = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
-            let series = |at| format!("{name}{{domain=\"d{at}\\n.example\"}} 2\n");
-            let expected = (count > 0).then_some(header).into_iter().chain((0..count).map(series));
-            let expected: String = expected.collect();
-            assert_eq!(text, expected, "{count}");
+            let mut proto = MetricFamily::default();
+            proto.set_name(names::SRV_RECORD_INFO.name.to_owned());
+            proto.set_help(names::SRV_RECORD_INFO.help.to_owned());
+            proto.set_field_type(MetricType::GAUGE);
+            proto.set_metric(metrics);
+            let expected = written(|text| text.made(&proto));
+            let text = written(|text| {
+                let mut family = text.family(names::SRV_RECORD_INFO);
+                for (target, (port, priority, weight), value) in &series {
+                    let numbers = [*port, *priority, *weight].map(Label::from);
+                    let [port, priority, weight] = numbers;
+                    let values = ["d.example".into(), (&**target).into(), port, priority, weight];
+                    family.push(values, *value);
+                }
+            });
+            prop_assert_eq!(text, expected);
         }
+    }
+
+    fn metric<'a>(pairs: impl Iterator<Item = (&'a &'static str, &'a str)>, value: f64) -> Metric {
+        let pairs = pairs.map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        let mut metric = Metric::from_label(pairs.collect());
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+        metric
+    }
+
+    #[test]
+    fn headers_need_no_escapes_and_values_without_labels_no_braces() {
+        assert!(names::ALL.iter().all(|definition| !definition.help.contains(['\\', '\n'])));
+        let text = written(|text| text.single(names::SCHEDULE_LAG, 0.5));
+        assert!(text.ends_with("\nkmswatch_schedule_lag_seconds 0.5\n"), "{text}");
+        assert_eq!(written(|text| drop(text.family(names::SCHEDULE_LAG))), "");
+    }
+
+    #[test]
+    fn many_pieces_are_one_text() {
+        let mut pieces = Vec::new();
+        let mut leave = |piece: &[u8]| pieces.push(piece.to_vec());
+        let mut text = Text::new(&mut leave);
+        let mut family = text.family(names::SRV_RECORDS);
+        for at in 0..5000 {
+            family.push([(&*format!("d{at}.example")).into()], 2.0);
+        }
+        text.finish();
+        assert!(pieces.len() > 2 && pieces.iter().all(|piece| piece.len() < 2 * PIECE));
+        let text = String::from_utf8(pieces.concat()).expect("UTF-8");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2 + 5000);
+        assert_eq!(lines[5001], "kmswatch_srv_records{domain=\"d4999.example\"} 2");
+    }
+
+    fn written(write: impl FnOnce(&mut Text)) -> String {
+        let mut all = Vec::new();
+        let mut leave = |piece: &[u8]| all.extend_from_slice(piece);
+        let mut text = Text::new(&mut leave);
+        write(&mut text);
+        text.finish();
+        String::from_utf8(all).expect("UTF-8")
     }
 }

@@ -43,6 +43,17 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// The word of a TYPE line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 macro_rules! definitions {
     ($($constant:ident $kind:ident $unit:ident $name:literal [$($label:literal)*] $help:literal;)+) => {
         $(

@@ -148,6 +148,8 @@ impl Name {
 
     /// The address that this name spells, if it is one (`10.0.0.5` as an SRV target).
     pub fn as_address(&self) -> Option<IpAddr> {
+        // Hardly any name does, and this is asked often.
+        self.0.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':').then_some(())?;
         self.0.replace("\\.", ".").parse().ok()
     }
 }

@@ -55,3 +55,15 @@ impl fmt::Debug for Host {
 
 /// The port that KMS hosts listen on unless told otherwise (registered as `kms`).
 pub const KMS_PORT: u16 = 1688;
+
+/// The records that name a host, the first of each host: the root is none (RFC 2782).
+pub fn naming_hosts<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<&'a Record> {
+    let mut naming: Vec<&Record> = Vec::with_capacity(4);
+    for record in records.filter(|record| !record.target.is_root()) {
+        let is_same = |known: &&Record| known.port == record.port && known.target == record.target;
+        if !naming.iter().any(is_same) {
+            naming.push(record);
+        }
+    }
+    naming
+}

@@ -57,7 +57,7 @@ const BATCH: usize = 256;
 const WORK_PART: u32 = 100;
 
 /// Nobody minds when an observation is so much later than its slot.
-const LONGEST_MOMENT: Duration = Duration::from_millis(50);
+const LONGEST_MOMENT: Duration = Duration::from_millis(200);
 
 impl Observer {
     /// Begins with `plan`; everything is due at once. `inbox` is what the outlet's observations
@@ -95,7 +95,7 @@ impl Observer {
         self.schedule.replan(self.plan.interval, srv_keys(&self.plan), now, |key| {
             state.lookup(key).is_some()
         });
-        self.work_out(now);
+        self.reconcile(now);
         self.forget();
         self.visits.clear();
     }
@@ -104,8 +104,8 @@ impl Observer {
     /// each batch of observations, and at once while finished visits are not taken. It may be dropped at its await without losing anything.
     pub async fn step(&mut self, outlet: &impl Outlet, until: Instant) {
         let now = Instant::now();
-        if self.is_work_due(now) {
-            self.work_out(now);
+        if self.is_work_due(now) && self.reconcile(now) > 0 {
+            self.forget();
         }
         self.was_complete |= self.is_complete();
         self.advance_visits(now);
@@ -146,7 +146,7 @@ impl Observer {
 
     /// Whether everything that must be known was observed at least once.
     pub fn is_complete(&self) -> bool {
-        self.schedule.progress().unmet == 0 && self.revision == Some(self.state.revision())
+        self.schedule.progress().unmet == 0 && self.is_settled()
     }
 
     /// How far the first pass is.
@@ -184,14 +184,14 @@ impl Observer {
 
     /// Once the schedule knows what the observations led to.
     fn advance_visits(&mut self, now: Instant) {
-        if self.revision == Some(self.state.revision()) {
+        if self.is_settled() {
             let at = self.clock.at(now);
             self.visits.advance(&self.state, &mut self.schedule, now, at);
         }
     }
 
     fn is_work_due(&self, now: Instant) -> bool {
-        if self.revision == Some(self.state.revision()) {
+        if self.is_settled() {
             // Time alone makes answers old, and then other servers must be asked.
             return now >= self.next_work + self.plan.interval;
         }
@@ -200,14 +200,19 @@ impl Observer {
         (!self.was_complete && self.schedule.progress().unmet == 0) || now >= self.next_work
     }
 
-    fn work_out(&mut self, now: Instant) {
+    /// Whether the schedule knows what all observations led to.
+    fn is_settled(&self) -> bool {
+        self.revision == Some(self.state.revision())
+    }
+
+    /// Tells the schedule; returns how many keys it has no more.
+    fn reconcile(&mut self, now: Instant) -> usize {
         self.revision = Some(self.state.revision());
         let work = work(&self.plan, &self.state, self.clock.at(now));
-        if self.schedule.reconcile(&work, now) > 0 {
-            self.forget();
-        }
+        let removed = self.schedule.reconcile(&work, now);
         let done = Instant::now();
         self.next_work = done + (done - now) * WORK_PART;
+        removed
     }
 
     /// Forgets what is not scheduled any more.
@@ -225,9 +230,9 @@ impl Observer {
     fn next_wake(&mut self, now: Instant, until: Instant) -> Instant {
         // What comes due within a moment is given out together: to wake for each key costs more
         // than to ask it.
-        let moment = (self.plan.interval / 1000).min(LONGEST_MOMENT);
+        let moment = (self.plan.interval / 300).min(LONGEST_MOMENT);
         let slot = self.schedule.next_slot().map_or(until, |slot| slot.max(now + moment));
-        let work = match self.revision == Some(self.state.revision()) {
+        let work = match self.is_settled() {
             true => self.next_work + self.plan.interval,
             false => self.next_work,
         };

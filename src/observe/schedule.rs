@@ -122,15 +122,8 @@ impl Schedule {
 
     /// The next key whose time has come and when it should have been; it is in flight from now on.
     pub fn next_due(&mut self, now: Instant) -> Option<(Key, Instant)> {
-        while let Some(Reverse((slot, id, version))) = self.slots.peek().copied() {
-            if !self.is_current(id, version) {
-                self.slots.pop();
-                continue;
-            }
-            if slot > now {
-                return None;
-            }
-            self.slots.pop();
+        while self.next_slot()? <= now {
+            let Reverse((slot, id, _)) = self.slots.pop()?;
             self.set_next_slot(id, now);
             let entry = &mut self.entries[id];
             if !std::mem::replace(&mut entry.in_flight, true) {
@@ -153,14 +146,8 @@ impl Schedule {
 
     /// A key was observed. False: it is not wanted any more, and what was seen is to be dropped.
     pub fn ended(&mut self, key: &Key) -> bool {
-        let Some(id) = self.index.get(key).copied() else { return false };
+        let Some(id) = self.land(key) else { return false };
         let entry = &mut self.entries[id];
-        entry.in_flight = false;
-        if entry.standing == Standing::Gone {
-            self.index.remove(key);
-            self.release(id);
-            return false;
-        }
         if !entry.was_observed {
             entry.was_observed = true;
             self.unmet -= usize::from(entry.is_needed());
@@ -171,7 +158,7 @@ impl Schedule {
     /// Makes a key due now, besides its slots; one in flight stays as it is. False: it is not
     /// scheduled.
     pub fn hasten(&mut self, key: &Key, now: Instant) -> bool {
-        let Some(id) = self.index.get(key).copied() else { return false };
+        let Some(id) = self.wanted(key) else { return false };
         if !self.entries[id].in_flight && self.entries[id].slot > now {
             self.set_slot(id, now);
         }
@@ -180,22 +167,34 @@ impl Schedule {
 
     /// A key that was given out was dropped before anybody asked.
     pub fn dropped(&mut self, key: &Key) {
-        let Some(id) = self.index.get(key).copied() else { return };
-        self.entries[id].in_flight = false;
-        if self.entries[id].standing == Standing::Gone {
-            self.index.remove(key);
-            self.release(id);
-        }
+        self.land(key);
     }
 
     /// Whether the key is scheduled.
     pub fn contains(&self, key: &Key) -> bool {
-        self.index.get(key).is_some_and(|id| self.entries[*id].standing == Standing::Wanted)
+        self.wanted(key).is_some()
     }
 
     /// How far the first pass is.
     pub fn progress(&self) -> Progress {
         Progress { known: self.index.len(), unmet: self.unmet }
+    }
+
+    fn wanted(&self, key: &Key) -> Option<usize> {
+        let id = self.index.get(key).copied()?;
+        (self.entries[id].standing == Standing::Wanted).then_some(id)
+    }
+
+    /// A key is in flight no more; `None`: it was removed meanwhile, and goes now.
+    fn land(&mut self, key: &Key) -> Option<usize> {
+        let id = self.index.get(key).copied()?;
+        self.entries[id].in_flight = false;
+        if self.entries[id].standing == Standing::Gone {
+            self.index.remove(key);
+            self.release(id);
+            return None;
+        }
+        Some(id)
     }
 
     fn want(&mut self, key: Key, turn: Turn, now: Instant, was_observed: bool) {
@@ -497,6 +496,7 @@ mod tests {
         let other = if lookup == srv(0) { srv(1) } else { srv(0) };
         schedule.replan(MINUTE, vec![other.clone()], epoch, |_| false);
         assert!(!schedule.contains(&first));
+        assert!(!schedule.hasten(&first, epoch), "what is under way will be dropped");
         schedule.replan(MINUTE, vec![other, lookup], epoch, |_| false);
         assert!(schedule.contains(&first));
         let due: Vec<Key> = drain(&mut schedule, epoch).into_iter().map(|(key, _)| key).collect();

@@ -178,7 +178,8 @@ fn leads_elsewhere(before: &Answer, after: &Answer) -> bool {
 pub struct Horizon {
     oldest: Timestamp,
     limit: SignedDuration,
-    expires: Cell<Timestamp>,
+    /// The oldest that was found fresh.
+    first: Cell<Timestamp>,
 }
 
 impl Horizon {
@@ -186,7 +187,7 @@ impl Horizon {
     pub fn new(now: Timestamp, limit: Duration) -> Self {
         let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
         let oldest = now.saturating_sub(limit).unwrap_or(Timestamp::MIN);
-        Self { oldest, limit, expires: Cell::new(Timestamp::MAX) }
+        Self { oldest, limit, first: Cell::new(Timestamp::MAX) }
     }
 
     /// Whether something seen then is fresh.
@@ -194,14 +195,13 @@ impl Horizon {
         if at < self.oldest {
             return false;
         }
-        let expires = at.saturating_add(self.limit).unwrap_or(Timestamp::MAX);
-        self.expires.set(self.expires.get().min(expires));
+        self.first.set(self.first.get().min(at));
         true
     }
 
     /// The last moment at which everything that was found fresh still is.
     pub fn expires(&self) -> Timestamp {
-        self.expires.get()
+        self.first.get().saturating_add(self.limit).unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -1,7 +1,6 @@
 //! PURE. What must be observed: SRV on every server, A and AAAA of targets per resolver, endpoints of
 //! resolved hosts.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hasher;
 use std::net::SocketAddr;
@@ -13,11 +12,12 @@ use siphasher::sip::SipHasher13;
 
 use crate::model::observation::MAX_ENDPOINTS;
 use crate::model::plan::Depth;
+use crate::model::srv::naming_hosts;
 use crate::model::{
-    EndpointKey, Host, LookupKey, Name, Plan, PlannedDomain, Reachability, Record, Resolver,
+    EndpointKey, LookupKey, Name, Plan, PlannedDomain, Reachability, Record, Resolver,
 };
 
-use super::resolution::{ADDRESS_KINDS, Verdict, resolve};
+use super::resolution::{ADDRESS_KINDS, Resolution, Verdict, resolve};
 use super::state::{Horizon, State};
 
 /// What must be observed beyond the SRV lookups: it follows from what was seen.
@@ -90,66 +90,62 @@ pub(crate) fn spread(name: &Name) -> u64 {
     hasher.finish()
 }
 
-/// The endpoints of a host, and for how many of them room is kept while its addresses are awaited.
-type Endpoints = (Arc<[EndpointKey]>, usize);
+/// The endpoints of a host.
+struct Endpoints {
+    keys: Vec<EndpointKey>,
+    /// For how many more room is kept while its addresses are awaited: else the hosts behind it would
+    /// take their place until they come, and be probed for it.
+    reserved: usize,
+    /// Whether all of them are work already.
+    are_added: bool,
+}
 
 struct Planner<'a> {
     plan: &'a Plan,
     state: &'a State,
     horizon: Horizon,
     /// Endpoints by resolver (its place in memory: resolvers of a plan are shared) and host.
-    hosts: HashMap<(*const Resolver, Host), Endpoints, FixedState>,
-    targets: HashSet<(*const Resolver, Name), FixedState>,
+    hosts: HashMap<(*const Resolver, &'a Name, u16), Endpoints, FixedState>,
+    targets: HashSet<(*const Resolver, &'a Name), FixedState>,
     work: Work,
 }
 
-impl Planner<'_> {
-    fn add_domain(&mut self, domain: &PlannedDomain) {
+impl<'a> Planner<'a> {
+    fn add_domain(&mut self, domain: &'a PlannedDomain) {
         let mut room = MAX_ENDPOINTS;
-        let mut hosts: Vec<(u16, Host)> = Vec::with_capacity(8);
         for resolver in domain.resolvers.iter() {
-            hosts.clear();
-            for record in held_records(self.state, domain, resolver) {
-                let known = |(_, host): &(u16, Host)| {
-                    host.port == record.port && host.target == record.target
-                };
-                if !record.target.is_root() && !hosts.iter().any(known) {
-                    hosts.push((record.priority, record.host()));
-                }
-            }
-            hosts.sort_unstable();
-            for (_, host) in hosts.drain(..) {
-                self.add_host(resolver, host, &mut room);
+            let mut records = naming_hosts(held_records(self.state, domain, resolver));
+            records.sort_unstable_by_key(|record| (record.priority, &record.target, record.port));
+            for record in records {
+                self.add_host(resolver, record, &mut room);
             }
         }
     }
 
-    fn add_host(&mut self, resolver: &Arc<Resolver>, host: Host, room: &mut usize) {
-        let (endpoints, reserved) = match self.hosts.entry((Arc::as_ptr(resolver), host)) {
-            Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(unknown) => {
-                let host = unknown.key().1.clone();
-                let made = endpoints_of(self.plan, self.state, resolver, &host, &self.horizon);
-                unknown.insert(made.clone());
-                self.add_target(resolver, &host.target);
-                made
-            }
-        };
-        let taken = endpoints.len().min(*room);
-        self.work.endpoints.extend(endpoints[..taken].iter().cloned());
-        // Else the hosts behind it would take its place until its address comes, and be probed for it.
-        *room -= taken.max(reserved.min(*room));
+    fn add_host(&mut self, resolver: &'a Arc<Resolver>, record: &'a Record, room: &mut usize) {
+        let key = (Arc::as_ptr(resolver), &record.target, record.port);
+        if !self.hosts.contains_key(&key) {
+            let resolution = resolve(self.state, resolver, &record.target, &self.horizon);
+            self.add_target(resolver, &record.target, resolution.verdict);
+            let endpoints = endpoints_of(self.plan, self.state, resolver, record, resolution);
+            self.hosts.insert(key, endpoints);
+        }
+        let Some(endpoints) = self.hosts.get_mut(&key) else { return };
+        let taken = endpoints.keys.len().min(*room);
+        if !endpoints.are_added {
+            self.work.endpoints.extend(endpoints.keys[..taken].iter().cloned());
+            endpoints.are_added = taken == endpoints.keys.len();
+        }
+        *room -= taken.max(endpoints.reserved.min(*room));
     }
 
     /// One server of the resolver a turn, as a client would; all of them where none has an address.
-    fn add_target(&mut self, resolver: &Arc<Resolver>, target: &Name) {
-        if target.as_address().is_some()
-            || !self.targets.insert((Arc::as_ptr(resolver), target.clone()))
-        {
+    fn add_target(&mut self, resolver: &'a Resolver, target: &'a Name, verdict: Verdict) {
+        let key: *const Resolver = resolver;
+        if target.as_address().is_some() || !self.targets.insert((key, target)) {
             return;
         }
         let first = usize::try_from(spread(target) % resolver.upstreams.len() as u64).unwrap_or(0);
-        let verdict = resolve(self.state, resolver, target, &self.horizon).verdict;
         let asked_first = ADDRESS_KINDS.iter().all(|kind| {
             let upstream = resolver.upstreams[first].clone();
             self.state.lookup(&LookupKey { upstream, name: target.clone(), kind: *kind }).is_some()
@@ -183,13 +179,12 @@ fn endpoints_of(
     plan: &Plan,
     state: &State,
     resolver: &Resolver,
-    host: &Host,
-    horizon: &Horizon,
+    record: &Record,
+    resolution: Resolution,
 ) -> Endpoints {
-    if !plan.is_probed(&host.target) {
-        return (Arc::new([]), 0);
+    if !plan.is_probed(&record.target) {
+        return Endpoints { keys: Vec::new(), reserved: 0, are_added: true };
     }
-    let resolution = resolve(state, resolver, &host.target, horizon);
     let reserved = usize::from(resolution.verdict == Verdict::Pending);
     let suiting = resolution.addresses.into_iter().filter(|address| resolver.path.suits(*address));
     let at_port = |port| {
@@ -198,13 +193,13 @@ fn endpoints_of(
             address: SocketAddr::new(address, port),
         }
     };
-    let mut endpoints: Vec<EndpointKey> = suiting.map(at_port(host.port)).collect();
-    if host.port != plan.kms_port && plan.probe.depth == Depth::Rpc && fails(state, &endpoints) {
+    let mut keys: Vec<EndpointKey> = suiting.map(at_port(record.port)).collect();
+    if record.port != plan.kms_port && plan.probe.depth == Depth::Rpc && fails(state, &keys) {
         let elsewhere: Vec<_> =
-            endpoints.iter().map(|key| at_port(plan.kms_port)(key.address.ip())).collect();
-        endpoints.extend(elsewhere);
+            keys.iter().map(|key| at_port(plan.kms_port)(key.address.ip())).collect();
+        keys.extend(elsewhere);
     }
-    (endpoints.into(), reserved)
+    Endpoints { keys, reserved, are_added: false }
 }
 
 /// Whether every endpoint was probed and none is up.

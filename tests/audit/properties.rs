@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use kmswatch::audit::{Auditor, Memory};
 use kmswatch::model::observation::MAX_RECORDS;
 use kmswatch::model::{
-    Answer, Check, FindingState, LookupOutcome, Name, Observation, Plan, Record, RecordKind,
-    Severity, Snapshot, Status,
+    Answer, Check, FindingState, LookupKey, LookupOutcome, Name, Observation, Plan, Record,
+    RecordKind, Severity, Snapshot, Status,
 };
 use kmswatch::observe::state::{Changes, State};
 use proptest::prelude::*;
@@ -52,6 +52,33 @@ proptest! {
             last = Some(found);
         }
         prop_assert!(last.is_none_or(|last| last.domains.len() == plan.domains.len()));
+    }
+
+    /// What is seen again costs the domain that it is about, and nothing else: all other views are
+    /// those of the snapshot before.
+    #[test]
+    fn what_nobody_saw_anew_is_shared(plan in plans(), steps in steps(1..80), which in any::<Index>()) {
+        let seen = observations(&plan, &steps);
+        let lookups: Vec<&Observation> = seen.iter().filter(|seen| owner_of(seen).is_some()).collect();
+        prop_assume!(!lookups.is_empty());
+        let now = when(seen.last().expect("a step"));
+        let mut state = state_of(seen.iter().cloned());
+        let mut auditor = Auditor::new(plan.clone(), start(), Memory::Watching);
+        let changes = state.take_changes();
+        let before = auditor.audit(&state, &changes, now);
+        prop_assert!(!auditor.is_due(&Changes::default(), now));
+        let owner = owner_of(lookups[which.index(lookups.len())]).expect("a lookup of records");
+        let again = latest(&state, &plan, &owner, now);
+        // A server may be asked for what the plan does not ask it.
+        prop_assume!(!again.is_empty());
+        again.into_iter().for_each(|again| state.record(again));
+        let changes = state.take_changes();
+        let after = auditor.audit(&state, &changes, now);
+        for (one, other) in before.domains.iter().zip(&after.domains) {
+            let is_shared = Arc::ptr_eq(&one.view, &other.view);
+            prop_assert_eq!(is_shared, one.view.domain.owner != owner, "{}", one.view.domain.name);
+        }
+        prop_assert!(before.hosts.iter().zip(&after.hosts).all(|(one, other)| Arc::ptr_eq(one, other)));
     }
 
     #[test]
@@ -138,6 +165,24 @@ proptest! {
         consistent(&snapshot)?;
         prop_assert!(!snapshot.hosts.is_empty());
     }
+}
+
+/// The owner of a lookup of SRV records.
+fn owner_of(seen: &Observation) -> Option<Name> {
+    match seen {
+        Observation::Lookup { key, .. } if key.kind == RecordKind::Srv => Some(key.name.clone()),
+        _ => None,
+    }
+}
+
+/// What the servers said last of this owner, said again.
+fn latest(state: &State, plan: &Plan, owner: &Name, at: Timestamp) -> Vec<Observation> {
+    let keys = kmswatch::observe::work::srv_keys(plan).into_iter().filter(|key| key.name == *owner);
+    let again = |key: LookupKey| {
+        let answer = state.lookup(&key)?.latest.value.clone();
+        Some(Observation::Lookup { key, answer, at })
+    };
+    keys.filter_map(again).collect()
 }
 
 /// No label: the root.

@@ -123,6 +123,40 @@ impl Daemon {
         assert!(status.success());
     }
 
+    /// Seconds of CPU time that it took so far, user and system.
+    pub fn cpu(&self) -> f64 {
+        let stat = self.proc("stat");
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("a stat").split(' ').collect();
+        // Fields 14 and 15 of proc(5), counted from the state, which is field 3; a tick is 10 ms.
+        let ticks = [11, 12].map(|at| fields[at].parse::<u32>().expect("a number"));
+        f64::from(ticks[0] + ticks[1]) / 100.0
+    }
+
+    /// A field of its status that is an amount of memory, in MiB.
+    pub fn status(&self, field: &str) -> f64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
+        let kib: u32 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        f64::from(kib) / 1024.0
+    }
+
+    /// From now on `VmHWM:` is the greatest memory since now.
+    pub fn reset_peak(&self) {
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(file, "5").expect("a child may be told so");
+    }
+
+    /// How many file descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).expect("it runs").count()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let file = format!("/proc/{}/{file}", self.child.id());
+        std::fs::read_to_string(file).expect("it runs")
+    }
+
     /// Waits for its end: the exit code and how long that took.
     pub fn wait(&mut self) -> (Option<i32>, Duration) {
         let began = Instant::now();

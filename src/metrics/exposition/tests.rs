@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::snapshot::DomainView;
-use crate::model::snapshot::{DomainEntry, DomainHost, EndpointView, HostStatus, HostView};
+use crate::model::snapshot::{DomainEntry, EndpointView, HostStatus, HostView};
 use crate::model::{
     Answer, Check, FindingState, Host, KmsMode, LookupOutcome, Name, Path, Probe, ProbeOutcome,
     Record, Severity, Status, Subject,
@@ -147,20 +147,6 @@ fn a_host_is_as_up_as_over_the_worst_path_of_the_domain() {
             assert_eq!(family(snapshot, "hosts_up"), expected(&count), "{paths:?}");
         }
     }
-}
-
-#[test]
-fn a_host_with_two_priorities_is_one_host() {
-    let snapshot = with(one_domain(&[fixture::record("k.east.example", 0, 0)]), |view| {
-        let again =
-            DomainHost { priority: 90, share: 0.25, live_share: 0.0, ..view.hosts[0].clone() };
-        view.hosts[0].share = 0.5;
-        view.hosts.push(again);
-    });
-    let labels = r#"domain="east.example",target="k.east.example",port="1688""#;
-    assert_eq!(family(snapshot.clone(), "host_share"), expected(&[(labels, 0.75)]));
-    assert_eq!(family(snapshot.clone(), "host_live_share"), expected(&[(labels, 1.0)]));
-    assert_eq!(family(snapshot, "hosts_up"), expected(&[(r#"domain="east.example""#, 1.0)]));
 }
 
 #[test]

@@ -1,0 +1,292 @@
+//! A daemon that watches 10,000 domains on 200 hosts once a minute, while records come and go: from its
+//! start to its first answer, what its `/metrics` cost, and three minutes of its steady cycle.
+//! Run with `cargo bench --bench daemon`; a number of seconds as argument makes each minute shorter.
+//!
+//! Exits with 1 where a bound of the design is broken.
+
+#[path = "../tests/peers/daemon.rs"]
+mod daemon;
+#[path = "../tests/peers/program.rs"]
+mod program;
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{park_timeout, spawn};
+use std::time::Duration;
+
+use kmswatch::demo::{Behaviour, Data, DnsServer, RpcListener, Zones};
+use kmswatch::model::srv::KMS_PORT;
+use tokio::time::Instant;
+
+use crate::daemon::{Daemon, request};
+use crate::program::{Config, kmswatch};
+
+const DOMAINS: usize = 10_000;
+const HOSTS: usize = 200;
+const MINUTES: usize = 3;
+/// Domains that change one of their two records, each second.
+const CHANGES: usize = 10;
+/// Scrapes of each kind; the median counts.
+const SCRAPES: usize = 5;
+/// A new generation is there, and nothing of the one before is used any more.
+const GENERATION: Duration = Duration::from_millis(1300);
+
+const MOST_SHARE: f64 = 3.0;
+const MOST_RESIDENT: f64 = 80.0;
+const MOST_START: f64 = 50.0;
+const MOST_BINARY: f64 = 15.0;
+const MOST_RENDER: f64 = 150.0;
+const MOST_ABOVE_IDLE: f64 = 40.0;
+/// What is flat grows by no more than this from the first minute to the last.
+const MOST_GROWTH: f64 = 3.0;
+
+fn main() -> ExitCode {
+    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let minute = Duration::from_secs(seconds.unwrap_or(60));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let zones = zones();
+    let (server, _listeners) = runtime.block_on(serve(&zones));
+    let mut bounds = Bounds { hold: true };
+    let binary = std::fs::metadata(env!("CARGO_BIN_EXE_kmswatch")).expect("the program is there");
+    bounds.at_most("binary, MiB", mebibytes(binary.len()), MOST_BINARY);
+    let daemon = start(server.address(), &mut bounds);
+    daemon.wait_until_ready();
+    let churn = Churn::start(zones);
+    measure_scrapes(&daemon, &mut bounds);
+    measure_minutes(&daemon, minute, &mut bounds);
+    println!("records changed: {}", churn.end());
+    println!("{}", if bounds.hold { "all bounds hold" } else { "A BOUND IS BROKEN" });
+    ExitCode::from(u8::from(!bounds.hold))
+}
+
+/// The bounds of the design, told as they are looked at.
+struct Bounds {
+    hold: bool,
+}
+
+impl Bounds {
+    fn at_most(&mut self, what: &str, is: f64, most: f64) {
+        let holds = is <= most;
+        let verdict = if holds { "" } else { "  BROKEN" };
+        println!("{what:44} {is:8.2}  (at most {most}){verdict}");
+        self.hold &= holds;
+    }
+}
+
+/// From the start of the process to its first answer over HTTP; the median of five.
+fn start(server: SocketAddr, bounds: &mut Bounds) -> Daemon {
+    let mut took = Vec::new();
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = port.expect("a free port");
+        let config = config(server, address);
+        let mut command = kmswatch();
+        command.args(["run", "-c"]).arg(config.path());
+        let began = Instant::now();
+        let watcher = spawn(move || {
+            while std::net::TcpStream::connect(address).is_err() {
+                park_timeout(Duration::from_micros(200));
+            }
+            assert_eq!(request(address, "GET", "/-/healthy", "").status, 200);
+            began.elapsed()
+        });
+        let daemon = Daemon::of(&mut command, config);
+        took.push(milliseconds(watcher.join().expect("it serves")));
+        if took.len() == SCRAPES {
+            bounds.at_most("start to serving, ms", median(took), MOST_START);
+            return daemon;
+        }
+    }
+}
+
+/// Of a new generation and again; and the memory that is needed meanwhile.
+fn measure_scrapes(daemon: &Daemon, bounds: &mut Bounds) {
+    for (name, header) in [("gzip", "Accept-Encoding: gzip\r\n"), ("plain", "")] {
+        let (mut cold, mut cached, mut above) = (Vec::new(), Vec::new(), Vec::new());
+        let mut length = 0;
+        for _ in 0..SCRAPES {
+            park_timeout(GENERATION);
+            let idle = daemon.status("VmRSS:");
+            daemon.reset_peak();
+            for times in [&mut cold, &mut cached] {
+                let began = Instant::now();
+                let response = daemon.request("GET", "/metrics", header);
+                times.push(milliseconds(began.elapsed()));
+                assert_eq!(response.status, 200);
+                length = response.body.len();
+            }
+            above.push((daemon.status("VmHWM:") - idle).max(0.0));
+        }
+        println!("/metrics as {name}: {} KiB", length / 1024);
+        bounds.at_most(&format!("  new generation, ms ({name})"), median(cold), MOST_RENDER);
+        println!("  again, ms {:.2}", median(cached));
+        let greatest = above.into_iter().fold(0.0, f64::max);
+        bounds.at_most(&format!("  above idle, MiB ({name})"), greatest, MOST_ABOVE_IDLE);
+    }
+}
+
+/// What a minute of the steady cycle looks like at its end.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    cpu: f64,
+    resident: f64,
+    descriptors: f64,
+    series: f64,
+}
+
+impl Reading {
+    fn of(daemon: &Daemon) -> Self {
+        let series = daemon.metrics("kmswatch_").len();
+        Self {
+            cpu: daemon.cpu(),
+            resident: daemon.status("VmRSS:"),
+            descriptors: count(daemon.descriptors()),
+            series: count(series),
+        }
+    }
+}
+
+/// One scrape a minute, as Prometheus would make, is part of the cycle.
+fn measure_minutes(daemon: &Daemon, minute: Duration, bounds: &mut Bounds) {
+    let began = Instant::now();
+    let mut readings = vec![Reading::of(daemon)];
+    for number in 1..=MINUTES {
+        let end = began + minute * u32::try_from(number).expect("a small number");
+        while Instant::now() < end {
+            park_timeout(end - Instant::now());
+        }
+        readings.push(Reading::of(daemon));
+        let (last, before) = (readings[number], readings[number - 1]);
+        println!(
+            "minute {number}: CPU {:.2} %, resident {:.1} MiB, descriptors {}, series {}",
+            100.0 * (last.cpu - before.cpu) / minute.as_secs_f64(),
+            last.resident,
+            last.descriptors,
+            last.series
+        );
+    }
+    let (first, last) = (readings[1], readings[MINUTES]);
+    let share = 100.0 * (last.cpu - readings[0].cpu) / began.elapsed().as_secs_f64();
+    bounds.at_most("steady cycle, % of a core", share, MOST_SHARE);
+    let resident = readings.iter().map(|reading| reading.resident).fold(0.0, f64::max);
+    bounds.at_most("  resident, MiB", resident, MOST_RESIDENT);
+    let growth = |of: fn(&Reading) -> f64| 100.0 * (of(&last) / of(&first) - 1.0);
+    bounds.at_most("  growth of memory, %", growth(|reading| reading.resident), MOST_GROWTH);
+    bounds.at_most(
+        "  growth of descriptors, %",
+        growth(|reading| reading.descriptors),
+        MOST_GROWTH,
+    );
+    bounds.at_most("  growth of series, %", growth(|reading| reading.series), MOST_GROWTH);
+}
+
+/// Records that change all the time: each domain keeps two, one of which moves to another host.
+struct Churn {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<usize>,
+}
+
+impl Churn {
+    fn start(zones: Zones) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = stop.clone();
+        let thread = spawn(move || {
+            let mut changed = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                for _ in 0..CHANGES {
+                    let (domain, turn) = (changed * 37 % DOMAINS, changed / DOMAINS + 1);
+                    zones.remove(&owner(domain));
+                    publish(&zones, domain, turn);
+                    changed += 1;
+                }
+                park_timeout(Duration::from_secs(1));
+            }
+            changed
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        self.thread.join().expect("it only changes records")
+    }
+}
+
+fn zones() -> Zones {
+    let zones = Zones::new();
+    zones.add_zone("bench.test");
+    (0..DOMAINS).for_each(|domain| publish(&zones, domain, 0));
+    (0..HOSTS).for_each(|host| zones.insert(&target(host), Data::A(address(host))));
+    zones
+}
+
+fn publish(zones: &Zones, domain: usize, turn: usize) {
+    for host in [domain % HOSTS, (domain + 7 + turn) % HOSTS] {
+        zones.insert(&owner(domain), Data::srv(0, 0, KMS_PORT, &target(host)));
+    }
+}
+
+async fn serve(zones: &Zones) -> (DnsServer, Vec<RpcListener>) {
+    let mut listeners = Vec::new();
+    for host in 0..HOSTS {
+        let address = SocketAddr::from((address(host), KMS_PORT));
+        listeners.push(RpcListener::start(Behaviour::Kms, address).await.expect("a free port"));
+    }
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    (DnsServer::start(zones.clone(), any).await.expect("a free port"), listeners)
+}
+
+fn config(server: SocketAddr, listen: SocketAddr) -> Config {
+    let config = Config::new(&format!(
+        "[web]\nlisten = \"{listen}\"\n[journal]\npath = \"\"\n[dns]\nrate = 10000\n[[resolver]]\nname = \"lab\"\n\
+         servers = [\"{server}\"]\n[[domain_list]]\nfile = \"domains.txt\"\n"
+    ));
+    let mut domains = String::new();
+    for domain in 0..DOMAINS {
+        writeln!(domains, "{}", name(domain)).expect("a string grows");
+    }
+    std::fs::write(config.beside("domains.txt"), domains).expect("the folder is there");
+    config
+}
+
+fn name(domain: usize) -> String {
+    format!("d{domain}.bench.test")
+}
+
+fn owner(domain: usize) -> String {
+    format!("_vlmcs._tcp.{}", name(domain))
+}
+
+fn target(host: usize) -> String {
+    format!("k{host}.bench.test")
+}
+
+fn address(host: usize) -> Ipv4Addr {
+    let [_, _, high, low] = u32::try_from(host + 1).expect("a small number").to_be_bytes();
+    Ipv4Addr::new(127, 3, high, low)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no binary is that long")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nothing here is counted beyond 2^52")]
+fn count(count: usize) -> f64 {
+    count as f64
+}
