@@ -61,6 +61,7 @@ fn estate() -> Snapshot {
         domains,
         hosts,
         findings: Vec::new(),
+        profiles: Vec::new(),
         summary: Summary { domains: DOMAINS, hosts: HOSTS, endpoints: HOSTS, ..Summary::default() },
     }
 }
@@ -77,6 +78,7 @@ fn resolver() -> Arc<Resolver> {
         upstreams: upstreams.into(),
         path: Arc::new(path),
         labels: Labels::default(),
+        base: None,
     })
 }
 

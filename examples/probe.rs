@@ -33,7 +33,7 @@ struct Arguments {
 async fn main() {
     let arguments = Arguments::parse();
     let interface = arguments.interface.map(Arc::from);
-    let path = Arc::new(Path { source: arguments.source, interface });
+    let path = Arc::new(Path { source: arguments.source, interface, ..Path::default() });
     let settings = ProbeSettings {
         depth: if arguments.tcp { Depth::Tcp } else { Depth::Rpc },
         timeout: Duration::from_millis(arguments.timeout_ms),

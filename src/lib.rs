@@ -16,6 +16,7 @@ pub mod dns;
 pub mod metrics;
 pub mod model;
 pub mod observe;
+pub mod preflight;
 pub mod probe;
 pub mod report;
 pub mod stats;

@@ -20,7 +20,7 @@ mod properties;
 #[path = "audit/scenario.rs"]
 mod scenario;
 
-use scenario::{Case, findings, hosts, start, told};
+use scenario::{Case, clients, findings, hosts, start, told};
 
 #[test]
 fn every_scenario_has_exactly_its_findings() {
@@ -30,6 +30,9 @@ fn every_scenario_has_exactly_its_findings() {
         compare(&mut wrong, &case, &case.findings, &findings(&snapshot));
         if let Some(expected) = &case.hosts {
             compare(&mut wrong, &case, expected, &hosts(&snapshot));
+        }
+        if let Some(expected) = &case.clients {
+            compare(&mut wrong, &case, expected, &clients(&snapshot));
         }
         let told = told(&snapshot);
         let untold: Vec<String> =
@@ -121,6 +124,7 @@ fn auditing_after_every_observation_ends_the_same() {
         let whole = audited(&case, case.seen.iter());
         assert_eq!(last.findings, whole.findings, "{}: {}", case.file, case.name);
         assert_eq!(hosts(&last), hosts(&whole), "{}: {}", case.file, case.name);
+        assert_eq!(clients(&last), clients(&whole), "{}: {}", case.file, case.name);
     }
 }
 

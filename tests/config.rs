@@ -38,7 +38,10 @@ fn every_example_of_the_sample_works() {
     let loaded = load(&file).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.warnings, Vec::<String>::new());
     let names: Vec<_> = loaded.plan.domains.iter().map(|domain| domain.name.as_str()).collect();
-    assert_eq!(names, ["a", "contoso.com", "lab.contoso.com", "munich.example"]);
+    assert_eq!(
+        names,
+        ["a", "berlin.contoso.com", "contoso.com", "lab.contoso.com", "munich.example"]
+    );
     assert_eq!(loaded.plan.exceptions.len(), 1);
     assert_eq!(loaded.plan.hosts.len(), 1);
 }

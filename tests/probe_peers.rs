@@ -215,7 +215,11 @@ async fn details_say_what_a_peer_said() {
 async fn a_probe_leaves_from_its_path() {
     let peer = RpcPeer::start(Behaviour::Kms);
     let from = |source: &str, interface: Option<&str>| EndpointKey {
-        path: Arc::new(Path { source: source.parse().ok(), interface: interface.map(Arc::from) }),
+        path: Arc::new(Path {
+            source: source.parse().ok(),
+            interface: interface.map(Arc::from),
+            ..Path::default()
+        }),
         address: peer.address(),
     };
     let outcome = async |key| {

@@ -88,7 +88,7 @@ impl Run {
             text
         });
         let server = dns::knot(&[Zone { name: "contoso.test", records: &records }]);
-        let relay = Relay::start(server.address(), weather).await;
+        let relay = Relay::start(server.address(), weather);
         let mut asker = Asker::with(settings, Transport::Udp, relay.address());
         let names: Vec<String> = (0..LOOKUPS).map(|k| format!("k{k}.contoso.test")).collect();
         let answers = asker.ask_all(names.iter().map(String::as_str), RecordKind::A).await;

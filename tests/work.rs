@@ -307,7 +307,7 @@ fn plan(resolvers: &[(usize, bool)], is_rpc: bool) -> Plan {
     let mut plan = Plan::empty();
     plan.interval = Duration::from_mins(1);
     plan.probe.depth = if is_rpc { Depth::Rpc } else { Depth::Tcp };
-    let paths = [Path::default(), Path { source: Some([10, 9, 0, 9].into()), interface: None }];
+    let paths = [Path::default(), Path { source: Some([10, 9, 0, 9].into()), ..Path::default() }];
     let server = |number: usize| {
         let port = 53 + u16::try_from(number).expect("a small number");
         Server { transport: Transport::Udp, address: ([10, 0, 0, 1], port).into() }
@@ -324,6 +324,7 @@ fn plan(resolvers: &[(usize, bool)], is_rpc: bool) -> Plan {
             upstreams: mine.map(|(_, upstream)| upstream.clone()).collect(),
             path: Arc::new(paths[path].clone()),
             labels: Labels::default(),
+            base: None,
         }));
     }
     for number in 0..DOMAINS {

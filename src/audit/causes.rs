@@ -43,19 +43,21 @@ impl Causes {
                 continue;
             }
             let resolver = self.findings[at].resolver.clone();
-            let failures = dead.iter().find(|(name, _)| Some(name) == resolver.as_ref());
-            let Some((_, failures)) = failures else { continue };
-            let known = failures.iter().filter(|id| !self.accepted.contains(id));
-            let known: Vec<usize> = known.filter_map(|id| self.index.get(id).copied()).collect();
-            // One of those that hit the domain: another server of the resolver may be overdue there.
-            let hits = |greater: &&usize| {
-                let domains = &self.findings[**greater].domains;
-                self.findings[at].domains.iter().all(|domain| domains.contains(domain))
-            };
-            if let Some(greater) = known.iter().find(hits).copied()
-                && known.len() == failures.len()
-            {
-                self.suppress(at, greater);
+            // Over a profile's path, a resolver of the same name may be dead or not.
+            for (_, failures) in dead.iter().filter(|(name, _)| Some(name) == resolver.as_ref()) {
+                let known = failures.iter().filter(|id| !self.accepted.contains(id));
+                let known: Vec<usize> =
+                    known.filter_map(|id| self.index.get(id).copied()).collect();
+                // One of those that hit the domain: another server may be overdue there.
+                let hits = |greater: &&usize| {
+                    let domains = &self.findings[**greater].domains;
+                    self.findings[at].domains.iter().all(|domain| domains.contains(domain))
+                };
+                if let Some(greater) = known.iter().find(hits).copied()
+                    && known.len() == failures.len()
+                {
+                    self.suppress(at, greater);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::client::shares::{Offer, shares};
+use crate::client::shares::{self as client, Offer, shares};
 use crate::model::finding::FindingId;
 use crate::model::observation::MAX_ENDPOINTS;
 use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus, LeftOut};
@@ -144,7 +144,7 @@ fn tell(left_out: LeftOut, finding: &mut Finding) {
 }
 
 impl<'a> Asked<'a> {
-    fn new(
+    pub(super) fn new(
         domain: &PlannedDomain,
         resolver: &'a Arc<Resolver>,
         state: &'a State,
@@ -194,7 +194,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The hosts that its clients may get, each once.
-    fn hosts(&self) -> Vec<Host> {
+    pub(super) fn hosts(&self) -> Vec<Host> {
         let held = self.servers.iter().filter_map(|says| says.held);
         let records = naming_hosts(held.flat_map(|answer| &answer.records));
         records.into_iter().map(Record::host).collect()
@@ -212,23 +212,8 @@ fn union(asked: &[Asked]) -> Vec<Record> {
 }
 
 fn domain_hosts(records: &[Record], sights: &[Arc<Sight>]) -> Vec<DomainHost> {
-    let mut hosts: Vec<DomainHost> = Vec::with_capacity(records.len());
-    // Records are sorted by priority: the first of a host has its least.
-    for record in records.iter().filter(|record| !record.target.is_root()) {
-        let same = |host: &&mut DomainHost| {
-            host.host.port == record.port && host.host.target == record.target
-        };
-        match hosts.iter_mut().find(same) {
-            Some(host) if host.priority == record.priority => {
-                host.weight += u32::from(record.weight);
-            }
-            Some(_) => {}
-            None => hosts.push(domain_host(record, sights)),
-        }
-    }
-    hosts.sort_by(|one, other| {
-        (one.priority, other.weight, &one.host).cmp(&(other.priority, one.weight, &other.host))
-    });
+    let mut hosts: Vec<DomainHost> =
+        client::offers(records).into_iter().map(|offer| domain_host(offer, sights)).collect();
     let offers = |counts: fn(&DomainHost) -> bool| -> Vec<Offer> {
         let offer = |host: &DomainHost| Offer {
             priority: host.priority,
@@ -244,12 +229,11 @@ fn domain_hosts(records: &[Record], sights: &[Arc<Sight>]) -> Vec<DomainHost> {
     hosts
 }
 
-fn domain_host(record: &Record, sights: &[Arc<Sight>]) -> DomainHost {
-    let host = record.host();
+fn domain_host((host, priority, weight): (Host, u16, u32), sights: &[Arc<Sight>]) -> DomainHost {
     let mine = sights.iter().filter(|sight| *sight.host == host);
     DomainHost {
-        priority: record.priority,
-        weight: u32::from(record.weight),
+        priority,
+        weight,
         share: 0.0,
         live_share: 0.0,
         status: status(mine.flat_map(|sight| sight.signs())),

@@ -70,7 +70,7 @@ impl Draft {
 
     /// Only this resolver's clients are hit: a finding of its own, asked at its first server.
     pub(super) fn of_resolver(self, resolver: &Resolver) -> Self {
-        self.scoped(&resolver.name).at_resolver(resolver)
+        self.scoped(&resolver.scope()).at_resolver(resolver)
     }
 
     /// Only this resolver's clients are hit, now; the finding stays the same when others join.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::model::finding::FindingId;
 use crate::model::plan::Exception;
-use crate::model::{Finding, Plan};
+use crate::model::{Finding, Plan, Subject};
 
 /// Gives accepted findings their other severity, or leaves them out; tells which were accepted. The
 /// first exception that fits counts; it fits where it covers every domain that the finding hits.
@@ -56,6 +56,11 @@ fn accept(exception: &Exception, finding: &mut Finding) -> Option<()> {
 fn fits(exception: &Exception, finding: &Finding, today: Date) -> bool {
     exception.checks.contains(&finding.check)
         && exception.expires.is_none_or(|last| today <= last)
-        && !finding.domains.is_empty()
+        && (!finding.domains.is_empty() || is_of_profile(exception, finding))
         && finding.domains.iter().all(|domain| exception.domains.is_match(domain.as_str()))
+}
+
+/// A finding about a profile that hits no domain fits where no domains are given.
+fn is_of_profile(exception: &Exception, finding: &Finding) -> bool {
+    matches!(finding.subject, Subject::Profile(_)) && exception.domains.is_match("")
 }

@@ -9,6 +9,7 @@ mod draft;
 mod exceptions;
 mod hosts;
 mod lookups;
+mod profiles;
 mod records;
 mod servers;
 mod sight;
@@ -22,13 +23,14 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use crate::model::finding::FindingId;
-use crate::model::snapshot::{DomainEntry, HostView, Summary};
-use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status};
+use crate::model::snapshot::{DomainEntry, HostView, ProfileEntry, Summary};
+use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status, Subject};
 use crate::observe::state::{Changes, Horizon, State};
 
 use causes::Causes;
 use domain::{DomainAudit, audit_domain};
 use hosts::Case;
+use profiles::ProfileAudit;
 use sight::Sight;
 
 /// Turns state into snapshots, and remembers what it need not work out again.
@@ -124,10 +126,11 @@ impl Auditor {
     pub fn audit(&mut self, state: &State, changes: &Changes, now: Timestamp) -> Snapshot {
         let moved = self.refresh_sights(state, changes, now);
         self.audit_domains(state, changes, &moved, now);
-        let (hosts, findings) = self.audit_estate(state, now);
+        let profiles = self.audit_profiles(state, now);
+        let (hosts, findings) = self.audit_estate(state, &profiles, now);
         let findings = self.with_since(findings, now);
         self.generation += 1;
-        self.snapshot(hosts, findings, now)
+        self.snapshot(hosts, profiles, findings, now)
     }
 
     /// Looks again at the hosts that were touched; tells which look different to a domain now.
@@ -179,51 +182,67 @@ impl Auditor {
             };
             if !audit.as_ref().is_some_and(is_clean) {
                 *audit = Some(audit_domain(plan, domain, state, now, |resolver, host| {
-                    let new = || {
-                        let host = Arc::new(host.clone());
-                        Arc::new(Sight::new(plan, state, resolver, &host, now))
-                    };
-                    sights.entry(key(resolver, host)).or_insert_with(new).clone()
+                    sight_of(sights, plan, state, (resolver, host), now)
                 }));
             }
         }
+    }
+
+    /// Every profile anew: they are few, and each looks at a few domains.
+    fn audit_profiles(&mut self, state: &State, now: Timestamp) -> Vec<ProfileAudit> {
+        let (plan, sights) = (&self.plan, &mut self.sights);
+        let horizon = Horizon::new(now, plan.stale_after());
+        let mut sight = |resolver: &Arc<Resolver>, host: &Host| {
+            sight_of(sights, plan, state, (resolver, host), now)
+        };
+        let audits = plan.profiles.iter();
+        let audits =
+            audits.map(|profile| profiles::audit(profile, state, &horizon, &mut sight)).collect();
+        self.expires = horizon.expires();
+        audits
     }
 
     /// What concerns more than one domain: hosts, servers, exceptions, causes.
     fn audit_estate(
         &mut self,
         state: &State,
+        profiles: &[ProfileAudit],
         now: Timestamp,
     ) -> (Vec<Arc<HostView>>, Vec<Arc<Finding>>) {
         let mut findings: Vec<Arc<Finding>> =
             self.domains.iter().flatten().flat_map(|audit| &audit.findings).cloned().collect();
-        let (hosts, used) = self.audit_hosts(&mut findings);
+        let (hosts, used) = self.audit_hosts(profiles, &mut findings);
         let audits = || self.domains.iter().flatten();
         let horizon = Horizon::new(now, self.plan.stale_after());
         let sights = self.sights.values().filter(|sight| used.contains(&place(sight)));
-        let dead = servers::check(&self.plan, state, audits(), sights, &horizon, &mut findings);
+        let answers = profiles.iter().flat_map(|audit| &audit.view.answers);
+        let seen = servers::Seen { audits: audits(), answers, sights };
+        let dead = servers::check(&self.plan, state, seen, &horizon, &mut findings);
+        profiles::check(&self.plan, profiles, &mut findings);
         let (findings, accepted) = exceptions::apply(&self.plan, findings, now);
         let mut causes = Causes::new(findings, accepted);
         causes.explain_by_servers(&dead);
         causes.explain_hosts();
         audits().for_each(|audit| causes.explain_domain(audit));
         let mut findings = causes.done();
-        self.expires = horizon.expires().min(exceptions::expire(&self.plan, now));
+        let expires = horizon.expires().min(exceptions::expire(&self.plan, now));
+        self.expires = self.expires.min(expires);
         self.sights.retain(|_, sight| used.contains(&place(sight)));
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)
     }
 
-    /// Every published host, and who is seen to lead there. What nobody saw anything new of is shared
-    /// with the snapshot before.
+    /// Every host that is published or that profiles come to, and who is seen to lead there. What nobody
+    /// saw anything new of is shared with the snapshot before.
     fn audit_hosts(
         &mut self,
+        profiles: &[ProfileAudit],
         findings: &mut Vec<Arc<Finding>>,
     ) -> (Vec<Arc<HostView>>, HashSet<Place, FixedState>) {
         let mut before = std::mem::take(&mut self.shown);
         let mut shown = HashMap::default();
         let mut used = HashSet::default();
-        for (host, Use { domains, sights }) in self.uses() {
+        for (host, Use { domains, sights }) in self.uses(profiles) {
             used.extend(sights.iter().map(place));
             let (plan, audits) = (&self.plan, &self.domains);
             let case =
@@ -241,18 +260,23 @@ impl Auditor {
         (hosts, used)
     }
 
-    /// Every published host, the domains that publish it, and who sees it.
-    fn uses(&self) -> BTreeMap<&Host, Use> {
+    /// Every host that is published or that profiles come to, the domains that publish it, and who
+    /// sees it.
+    fn uses<'a>(&'a self, profiles: &'a [ProfileAudit]) -> BTreeMap<&'a Host, Use> {
         let mut places: HashMap<Place, usize, FixedState> = HashMap::default();
         let mut seen: Vec<(&Arc<Sight>, Vec<u32>)> = Vec::new();
-        for (number, audit) in (0..).zip(&self.domains) {
-            for sight in audit.iter().flat_map(|audit| &audit.sights) {
-                let at = *places.entry(place(sight)).or_insert(seen.len());
-                if at == seen.len() {
-                    seen.push((sight, Vec::new()));
-                }
-                seen[at].1.push(number);
+        let of_domains = (0..).zip(&self.domains).flat_map(|(number, audit)| {
+            let sights = audit.iter().flat_map(|audit| &audit.sights);
+            sights.map(move |sight| (sight, Some(number)))
+        });
+        let of_profiles =
+            profiles.iter().flat_map(|audit| &audit.sights).map(|sight| (sight, None));
+        for (sight, domain) in of_domains.chain(of_profiles) {
+            let at = *places.entry(place(sight)).or_insert(seen.len());
+            if at == seen.len() {
+                seen.push((sight, Vec::new()));
             }
+            seen[at].1.extend(domain);
         }
         let mut uses: BTreeMap<&Host, Use> = BTreeMap::new();
         for (sight, mut domains) in seen {
@@ -283,6 +307,7 @@ impl Auditor {
     fn snapshot(
         &self,
         hosts: Vec<Arc<HostView>>,
+        profiles: Vec<ProfileAudit>,
         findings: Vec<Arc<Finding>>,
         now: Timestamp,
     ) -> Snapshot {
@@ -316,6 +341,7 @@ impl Auditor {
             status: statuses.max().map_or(Status::Ok, Status::from),
             domains: self.domains.iter().flatten().map(entry).collect(),
             hosts,
+            profiles: profiles.into_iter().map(|audit| profile(audit, &findings)).collect(),
             findings,
             summary,
         }
@@ -333,11 +359,33 @@ fn worst_by_domain(findings: &[Arc<Finding>]) -> HashMap<&str, Status, FixedStat
     worst
 }
 
+/// A profile with the worst finding about it.
+fn profile(audit: ProfileAudit, findings: &[Arc<Finding>]) -> ProfileEntry {
+    let name = &audit.view.profile.name;
+    let is_about =
+        |finding: &&Arc<Finding>| matches!(&finding.subject, Subject::Profile(of) if of == name);
+    let about = findings.iter().filter(|finding| finding.is_active()).filter(is_about);
+    let worst = about.map(|finding| finding.severity).max();
+    ProfileEntry { status: worst.map_or(Status::Ok, Status::from), view: audit.view }
+}
+
 /// Worst first, then by check, subject and id.
 fn order(
     finding: &Finding,
 ) -> (std::cmp::Reverse<Severity>, crate::model::Check, &crate::model::Subject, &FindingId) {
     (std::cmp::Reverse(finding.severity), finding.check, &finding.subject, &finding.id)
+}
+
+/// What a resolver's clients see of a host: looked at once, then shared.
+fn sight_of(
+    sights: &mut Sights,
+    plan: &Plan,
+    state: &State,
+    (resolver, host): (&Arc<Resolver>, &Host),
+    now: Timestamp,
+) -> Arc<Sight> {
+    let new = || Arc::new(Sight::new(plan, state, resolver, &Arc::new(host.clone()), now));
+    sights.entry(key(resolver, host)).or_insert_with(new).clone()
 }
 
 fn key(resolver: &Arc<Resolver>, host: &Host) -> SightKey {

@@ -7,9 +7,10 @@ use foldhash::fast::FixedState;
 use serde_json::{Map, Value};
 
 use crate::model::finding::FindingId;
-use crate::model::snapshot::DomainView;
+use crate::model::snapshot::{AnswerView, DomainView};
 use crate::model::{
-    Check, Finding, LookupKey, LookupOutcome, Name, Plan, Resolver, Severity, Subject, Upstream,
+    Check, Finding, LookupKey, LookupOutcome, Name, Plan, PlannedDomain, Resolver, Severity,
+    Subject, Upstream,
 };
 use crate::observe::resolution::ADDRESS_KINDS;
 use crate::observe::state::{Horizon, State};
@@ -30,7 +31,7 @@ struct Record<'a> {
     /// What else is known of the first failure.
     detail: Option<Arc<str>>,
     /// The domains whose own lookup fails.
-    domains: Vec<&'a DomainView>,
+    domains: Vec<&'a PlannedDomain>,
 }
 
 /// Half of the names are failing, and at least so many: the server, not the zones, is at fault.
@@ -51,24 +52,42 @@ impl Record<'_> {
     }
 }
 
+/// What servers were asked for.
+pub(super) struct Seen<D, A, S> {
+    pub(super) audits: D,
+    /// Of profiles, for the domains that they search.
+    pub(super) answers: A,
+    pub(super) sights: S,
+}
+
 /// Returns the findings, and for each resolver all of whose servers fail, theirs.
 pub(super) fn check<'a>(
     plan: &Plan,
     state: &State,
-    audits: impl Iterator<Item = &'a DomainAudit>,
-    sights: impl Iterator<Item = &'a Arc<Sight>>,
+    seen: Seen<
+        impl Iterator<Item = &'a DomainAudit>,
+        impl Iterator<Item = &'a (Arc<PlannedDomain>, AnswerView)>,
+        impl Iterator<Item = &'a Arc<Sight>>,
+    >,
     horizon: &Horizon,
     findings: &mut Vec<Arc<Finding>>,
 ) -> Vec<(Arc<str>, Vec<FindingId>)> {
     let mut records: HashMap<&'a Upstream, Record, FixedState> = HashMap::default();
-    add_domains(audits, horizon, &mut records);
-    add_targets(state, sights, horizon, &mut records);
+    add_domains(seen.audits, horizon, &mut records);
+    add_profiles(plan, seen.answers, horizon, &mut records);
+    add_targets(state, seen.sights, horizon, &mut records);
+    let asked: Vec<&Arc<Resolver>> = plan.asked_resolvers().collect();
+    let dead_everywhere = fold(&asked, &mut records);
     let fails = |upstream: &Arc<Upstream>| records.get(&**upstream).is_some_and(Record::is_failure);
     let dead: Vec<&Arc<Resolver>> =
-        plan.resolvers.iter().filter(|resolver| resolver.upstreams.iter().all(fails)).collect();
+        asked.iter().copied().filter(|resolver| resolver.upstreams.iter().all(fails)).collect();
     let mut ids: HashMap<&Upstream, FindingId, FixedState> = HashMap::default();
-    for upstream in plan.resolvers.iter().flat_map(|resolver| &resolver.upstreams) {
+    for upstream in asked.iter().flat_map(|resolver| &resolver.upstreams) {
         if !fails(upstream) || ids.contains_key(&**upstream) {
+            continue;
+        }
+        if let Some(id) = dead_everywhere.get(&**upstream).and_then(|own| ids.get(own)).cloned() {
+            ids.insert(upstream, id);
             continue;
         }
         let is_dead = dead.iter().any(|resolver| has(resolver, upstream));
@@ -127,9 +146,57 @@ fn add_domain<'a>(
         record.add(is_usable, answer.answer.outcome);
         if !is_usable {
             record.detail = record.detail.take().or_else(|| answer.answer.detail.clone());
-            record.domains.push(view);
+            record.domains.push(&view.domain);
         }
     }
+}
+
+/// What profiles ask beyond the domains. It counts for the server, and hits no domain: that a profile's
+/// clients fail is told of the profile.
+fn add_profiles<'a>(
+    plan: &Plan,
+    answers: impl Iterator<Item = &'a (Arc<PlannedDomain>, AnswerView)>,
+    horizon: &Horizon,
+    records: &mut HashMap<&'a Upstream, Record<'a>, FixedState>,
+) {
+    let mut beyond: HashSet<LookupKey, FixedState> = plan.profile_keys().into_iter().collect();
+    for (domain, view) in answers {
+        if beyond.remove(&domain.srv_key(&view.upstream)) && horizon.is_fresh(view.at) {
+            let record = records.entry(&view.upstream).or_default();
+            let is_usable = view.answer.outcome.is_usable();
+            record.add(is_usable, view.answer.outcome);
+            if !is_usable {
+                record.detail = record.detail.take().or_else(|| view.answer.detail.clone());
+            }
+        }
+    }
+}
+
+/// A server that fails over a profile's path and over the resolver's own as well is one finding: that of
+/// the resolver's own, which also hits the domains that only the profile asks it for.
+fn fold<'r>(
+    asked: &[&'r Arc<Resolver>],
+    records: &mut HashMap<&Upstream, Record, FixedState>,
+) -> HashMap<&'r Upstream, &'r Upstream, FixedState> {
+    let mut folded = HashMap::default();
+    for resolver in asked {
+        for upstream in &resolver.upstreams {
+            let bases = resolver.base.iter().flat_map(|base| &base.upstreams);
+            let Some(own) = bases.into_iter().find(|own| own.server == upstream.server) else {
+                continue;
+            };
+            let fails = |of: &Upstream| records.get(of).is_some_and(Record::is_failure);
+            if !fails(upstream) || !fails(own) {
+                continue;
+            }
+            let domains = records.get(&**upstream).map(|record| record.domains.clone());
+            if let Some(record) = records.get_mut(&**own) {
+                record.domains.extend(domains.unwrap_or_default());
+            }
+            folded.insert(&**upstream, &**own);
+        }
+    }
+    folded
 }
 
 fn add_targets<'a>(
@@ -163,14 +230,13 @@ fn add_targets<'a>(
 }
 
 fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool) -> Arc<Finding> {
-    let mut domains: Vec<Name> =
-        record.domains.iter().map(|view| view.domain.name.clone()).collect();
+    let mut domains: Vec<Name> = record.domains.iter().map(|domain| domain.name.clone()).collect();
     domains.sort_unstable();
     domains.dedup();
     let (subject, message) = (Subject::Server(upstream.clone()), message(upstream, record));
     let draft = Draft::new(Check::ServerFailure, subject, domains, message);
     let resolvers: Vec<&Arc<Resolver>> =
-        plan.resolvers.iter().filter(|resolver| has(resolver, upstream)).collect();
+        plan.asked_resolvers().filter(|resolver| has(resolver, upstream)).collect();
     let draft = match resolvers.as_slice() {
         [only] => draft.at_resolver(only),
         _ => draft,
@@ -187,8 +253,8 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
         .valued(plan, |values| {
             let values = values.server(&upstream.server);
             match record.domains.first() {
-                Some(view) => {
-                    values.set(Key::Owner, &view.domain.owner).set(Key::Domain, &view.domain.name)
+                Some(domain) => {
+                    values.set(Key::Owner, &domain.owner).set(Key::Domain, &domain.name)
                 }
                 None => values,
             }

@@ -11,7 +11,7 @@ use crate::config;
 use crate::daemon::Once;
 use crate::metrics;
 use crate::model::{
-    KmsMode, Labels, Name, Plan, PlannedDomain, Resolver, Server, Severity, Snapshot,
+    KmsMode, Labels, Name, Plan, PlannedDomain, Profile, Resolver, Server, Severity, Snapshot,
 };
 use crate::report::{self, Plugin, Style};
 
@@ -20,7 +20,7 @@ use super::{Format, Problem, run};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Domains to audit; default: those of the config, or the machine's own search suffixes
+    /// Domains to audit, without profiles; default: all of the config, or the machine's own search suffixes
     #[arg(value_name = "DOMAIN", value_parser = domain)]
     domains: Vec<Name>,
     /// The config
@@ -41,14 +41,14 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FailOn {
+pub(super) enum FailOn {
     Info,
     Warning,
     Critical,
 }
 
 impl FailOn {
-    fn severity(self) -> Severity {
+    pub(super) fn severity(self) -> Severity {
         match self {
             Self::Info => Severity::Info,
             Self::Warning => Severity::Warning,
@@ -107,7 +107,7 @@ fn plan(arguments: &Arguments) -> Result<Asked, Problem> {
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let mut plan = loaded.plan;
     if !arguments.server.is_empty() {
-        ask_others(&mut plan, command_line(arguments));
+        ask_others(&mut plan, command_line(arguments))?;
     }
     if !arguments.domains.is_empty() {
         restrict(&mut plan, &arguments.domains);
@@ -146,8 +146,10 @@ fn command_line(arguments: &Arguments) -> Arc<Resolver> {
     config::resolver_of("command-line", &arguments.server)
 }
 
-/// All domains are asked of this resolver only.
-fn ask_others(plan: &mut Plan, resolver: Arc<Resolver>) {
+/// All domains are asked of this resolver only, and profiles ask it over their own paths.
+fn ask_others(plan: &mut Plan, resolver: Arc<Resolver>) -> Result<(), Problem> {
+    let implied = config::plan_for_profiles(plan.profiles.clone()).domains;
+    plan.domains.retain(|domain| !implied.contains(domain));
     let resolvers: Arc<[Arc<Resolver>]> = Arc::new([resolver.clone()]);
     let asking = |domain: &Arc<PlannedDomain>| {
         let domain = &**domain;
@@ -156,10 +158,32 @@ fn ask_others(plan: &mut Plan, resolver: Arc<Resolver>) {
         Arc::new(PlannedDomain::new(name, resolvers.clone(), domain.kms, hosts, labels))
     };
     plan.domains = plan.domains.iter().map(asking).collect();
+    for profile in &mut plan.profiles {
+        *profile = Arc::new(asking_other(profile, &resolver)?);
+    }
+    for domain in config::plan_for_profiles(plan.profiles.clone()).domains {
+        let is_known = plan.domains.iter().any(|known| known.name == domain.name);
+        plan.domains.extend((!is_known).then_some(domain));
+    }
+    plan.domains.sort_by(|one, other| one.name.cmp(&other.name));
     plan.resolvers = vec![resolver];
+    Ok(())
 }
 
-/// Only these domains; those that the config does not know are asked of all its resolvers.
+fn asking_other(profile: &Profile, resolver: &Arc<Resolver>) -> Result<Profile, Problem> {
+    let over = resolver.over((**profile.path()).clone());
+    if over.upstreams.is_empty() {
+        let (name, path) = (&profile.name, profile.path());
+        return Err(format!(
+            "no --server can be asked from {path}, the source of profile {name}, which is of the \
+             other family"
+        ));
+    }
+    Ok(Profile { resolver: over, ..profile.clone() }.with_search())
+}
+
+/// Only these domains, and no profile; those that the config does not know are asked of all its
+/// resolvers.
 fn restrict(plan: &mut Plan, names: &[Name]) {
     let all: Arc<[Arc<Resolver>]> = plan.resolvers.clone().into();
     let mut domains: Vec<Arc<PlannedDomain>> = names
@@ -178,6 +202,7 @@ fn restrict(plan: &mut Plan, names: &[Name]) {
     domains.sort_by(|one, other| one.name.cmp(&other.name));
     domains.dedup_by(|later, first| later.name == first.name);
     plan.domains = domains;
+    plan.profiles.clear();
 }
 
 /// Observes a plan once, and audits what was seen.

@@ -8,6 +8,7 @@ mod explain;
 mod init;
 mod man;
 mod output;
+mod preflight;
 mod run;
 mod usage;
 
@@ -27,6 +28,9 @@ pub fn main() -> ExitCode {
     let outcome = match line.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments, line.color, line.verbose > 0),
+        Command::Preflight(arguments) => {
+            preflight::preflight(&arguments, line.color, line.verbose > 0)
+        }
         Command::Config(arguments) => config::config(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
@@ -74,6 +78,8 @@ enum Command {
     Run(run::Arguments),
     /// Audit once and report; without arguments: the machine's own domains on its own resolvers
     Check(check::Arguments),
+    /// Play the clients of a subnet, step by step, before they move in
+    Preflight(preflight::Arguments),
     /// Say what a check or a Windows error code means, and what to do
     Explain(explain::Arguments),
     /// Check, show or begin a config

@@ -122,8 +122,8 @@ impl ProgressLine {
         }
     }
 
-    pub(super) fn clear(self) {
-        if self.was_drawn {
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.was_drawn) {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Commands and flags of the contract that this version does not have.
-const NOT_BUILT: [&str; 5] = ["preflight", "journal", "ack", "unack", "--shard"];
+/// Commands, flags and formats of the contract that this version does not have.
+const NOT_BUILT: [&str; 4] = ["journal", "ack", "unack", "--shard"];
 
 /// Prints help or what is wrong, and how to do it; the exit code to end with.
 pub(super) fn explain(error: &clap::Error) -> ExitCode {

@@ -9,6 +9,10 @@ pub const NAME_DOES_NOT_EXIST: ClientError = ClientError(0x8007_232B);
 pub const NO_RECORDS: ClientError = ClientError(0x8007_251D);
 /// No KMS could be contacted: every host failed.
 pub const NO_KMS_CONTACTED: ClientError = ClientError(0xC004_F074);
+/// The client has no suffix, and sends no query.
+pub const NO_SUFFIX: ClientError = ClientError(0x8007_007B);
+/// Too few machines asked the host (25 clients, 5 servers, 5 Office) for it to activate any.
+pub const COUNT_INSUFFICIENT: ClientError = ClientError(0xC004_F038);
 /// What event 12288 holds for a host that does not answer: the RPC server is unavailable.
 pub const RPC_UNAVAILABLE: ClientError = ClientError(0x8007_06BA);
 

@@ -1,5 +1,7 @@
 //! Which host a client picks first (RFC 2782 "Usage rules"; Windows 7 and Server 2008 R2 or later).
 
+use crate::model::{Host, Record};
+
 /// One host as an answer offers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
@@ -30,6 +32,29 @@ pub fn shares(offers: &[Offer]) -> Vec<f64> {
         true => f64::from(offer.weight) / total,
     };
     offers.iter().map(share).collect()
+}
+
+/// The hosts that these records offer, each once, with priority and weight: the least priority
+/// counts, and the weights of duplicates add there. Sorted by priority, weight (greatest first),
+/// name. A target of "." is no host.
+pub fn offers(records: &[Record]) -> Vec<(Host, u16, u32)> {
+    let mut hosts: Vec<(Host, u16, u32)> = Vec::with_capacity(records.len());
+    for record in records.iter().filter(|record| !record.target.is_root()) {
+        let same = |(host, ..): &&mut (Host, u16, u32)| {
+            host.port == record.port && host.target == record.target
+        };
+        let weight = u32::from(record.weight);
+        match hosts.iter_mut().find(same) {
+            Some((_, priority, sum)) if *priority == record.priority => *sum += weight,
+            Some((_, priority, sum)) if *priority > record.priority => {
+                (*priority, *sum) = (record.priority, weight);
+            }
+            Some(_) => {}
+            None => hosts.push((record.host(), record.priority, weight)),
+        }
+    }
+    hosts.sort_by(|one, other| (one.1, other.2, &one.0).cmp(&(other.1, one.2, &other.0)));
+    hosts
 }
 
 #[cfg(test)]

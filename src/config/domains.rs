@@ -7,8 +7,8 @@ use super::errors::{Kind, Log};
 use super::file::{Item, Keys, Section, Source};
 use super::hosts::listed_host;
 use super::include;
-use super::plan::{FirstPlaces, labels};
-use super::refusal::{Refusal, no_url, shown, suggest};
+use super::plan::{FirstPlaces, domain_name, labels};
+use super::refusal::{Refusal, shown, suggest};
 use crate::model::plan::ListedHost;
 use crate::model::{KmsMode, Labels, Name, PlannedDomain, Resolver};
 
@@ -39,7 +39,8 @@ pub(super) fn read(
         }
     }
     let is_wrong = root.items("domain").any(|item| !item.is_empty_array());
-    if domains.is_empty() && !is_wrong {
+    let has_profile = root.items("profile").any(|item| !item.is_empty_array());
+    if domains.is_empty() && !is_wrong && !has_profile {
         let refusal =
             Refusal::new("no domain is given", format!("write [[domain]] with name = {EXAMPLE}"));
         log.refuse(Kind::Missing, root.place(), "domain", refusal);
@@ -186,11 +187,6 @@ fn list_lines(source: &Source, key: &str, log: &Log, listed: &mut FirstPlaces<Na
         }
     }
     names
-}
-
-fn domain_name(text: &str) -> Result<Name, Refusal> {
-    no_url(text, "contoso.com")?;
-    Ok(Name::parse_domain(text)?)
 }
 
 const EXAMPLE: &str = "\"contoso.com\"";

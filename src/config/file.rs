@@ -350,9 +350,14 @@ impl<'a> Item<'a> {
         self.value.get_ref().as_array().is_some_and(|array| array.is_empty())
     }
 
+    /// The text, if it is one.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.value.get_ref().as_str()
+    }
+
     /// Whether it is this string.
     pub(super) fn is_string(&self, text: &str) -> bool {
-        self.value.get_ref().as_str() == Some(text)
+        self.text() == Some(text)
     }
 
     fn elements(&self, of: &str, wanted: &str) -> Option<Vec<Item<'a>>> {

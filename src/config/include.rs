@@ -125,9 +125,10 @@ pub(super) const ROOT: Keys = Keys {
         "domain",
         "domain_list",
         "host",
+        "profile",
         "exception",
         "journal",
         "web",
     ],
-    later: &["vantage", "profile", "maintenance", "alert", "directory"],
+    later: &["vantage", "maintenance", "alert", "directory"],
 };

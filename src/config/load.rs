@@ -107,6 +107,9 @@ fn count(plan: &Plan) -> Counts<'_> {
             }
         }
     }
+    for key in plan.profile_keys() {
+        counts.servers.entry(key.upstream.server.address).or_default().0 += 1.0;
+    }
     for (resolver, names) in targets.into_values() {
         let share = KINDS * number(names.len()) / number(resolver.upstreams.len()).max(1.0);
         for upstream in &resolver.upstreams {

@@ -1,7 +1,7 @@
 //! TOML as written → validated plan; all errors at once.
 //!
 //! [`load`] reads a file and what it includes into recoverable trees (`file`, `syntax`, `include`), walks them
-//! (`plan`, `domains`, `exceptions`) with one grammar for each kind of text (`units`, `server`,
+//! (`plan`, `domains`, `profiles`, `exceptions`) with one grammar for each kind of text (`units`, `server`,
 //! `hosts`), and gives the plan or every error with its place. [`show`] writes a plan back,
 //! [`load_report`] says what a plan will ask of servers and hosts.
 
@@ -13,6 +13,7 @@ mod hosts;
 mod include;
 mod load;
 mod plan;
+mod profiles;
 mod refusal;
 mod server;
 mod show;
@@ -26,6 +27,9 @@ pub use errors::{ConfigError, ConfigErrors, Place};
 pub use hosts::parse_listed_host;
 pub use load::{HostLoad, LoadReport, ServerLoad, load_report};
 pub use plan::plan_for;
+pub use profiles::{
+    parse_fixed_host, parse_interface, parse_source, parse_subnet, parse_suffix, plan_for_profiles,
+};
 pub use refusal::nearest;
 pub use server::{parse_server, resolver_of};
 pub use show::show;

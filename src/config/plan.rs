@@ -11,6 +11,7 @@ use super::errors::{Kind, Log, Place};
 use super::exceptions;
 use super::file::{Item, Keys, Section};
 use super::load::load_report;
+use super::profiles;
 use super::refusal::{Refusal, no_url, shown};
 use super::server::{check_unicast, resolver_over, server};
 use super::system::ReadSystem;
@@ -32,12 +33,20 @@ pub fn plan_for(domains: &[Name], kms: KmsMode, resolvers: Vec<Arc<Resolver>>) -
 /// The plan of what is written; of use only where nothing was refused.
 pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> Plan {
     let resolvers = resolvers(root, log, read_system);
+    let mut domains = domains::read(root, log, &resolvers);
+    let profiles = profiles::read(root, log, &resolvers);
+    let is_configured =
+        |name: &Name| domains.binary_search_by(|domain| domain.name.cmp(name)).is_ok();
+    let implied = profiles::implied(&profiles, is_configured);
+    domains.extend(implied);
+    domains.sort_by(|left, right| left.name.cmp(&right.name));
     journal(root);
     let mut plan = Plan {
         interval: interval(root),
         dns: dns(root),
         probe: probe(root),
-        domains: domains::read(root, log, &resolvers),
+        domains,
+        profiles,
         resolvers,
         hosts: hosts(root),
         exceptions: exceptions::read(root),
@@ -236,7 +245,7 @@ fn resolver(section: &Section<'_>, names: &mut FirstPlaces<String>) -> Arc<Resol
     });
     let source = section.get("source").and_then(|item| item.read("\"10.0.0.9\"", source_address));
     let interface = section.get("interface").and_then(|item| item.read("\"eth1\"", interface_name));
-    let path = Path { source, interface: interface.map(Arc::from) };
+    let path = Path { source, interface: interface.map(Arc::from), ..Path::default() };
     let servers = servers(section, &path);
     resolver_over(name.unwrap_or(""), &servers, path, labels(section))
 }
@@ -274,7 +283,7 @@ fn check_family(server: &Server, path: &Path) -> Result<(), Refusal> {
     }
 }
 
-fn source_address(text: &str) -> Result<IpAddr, Refusal> {
+pub(super) fn source_address(text: &str) -> Result<IpAddr, Refusal> {
     let ip = text.parse().map_err(|_| {
         let problem = format!("{} is no IP address", shown(text));
         Refusal::new(problem, "write an address of this machine such as \"10.0.0.9\"")
@@ -284,7 +293,7 @@ fn source_address(text: &str) -> Result<IpAddr, Refusal> {
 }
 
 /// What Linux accepts (`dev_valid_name`).
-fn interface_name(text: &str) -> Result<&str, Refusal> {
+pub(super) fn interface_name(text: &str) -> Result<&str, Refusal> {
     let is_valid = (1..=15).contains(&text.len())
         && text != "."
         && text != ".."
@@ -297,7 +306,7 @@ fn interface_name(text: &str) -> Result<&str, Refusal> {
 }
 
 /// A name that can stand in a line of text.
-fn plain_name(text: &str) -> Result<&str, Refusal> {
+pub(super) fn plain_name(text: &str) -> Result<&str, Refusal> {
     let is_plain =
         !text.trim().is_empty() && text.trim() == text && !text.contains(char::is_control);
     let refusal = || {
@@ -326,6 +335,12 @@ fn hosts(root: &Section<'_>) -> HashMap<Name, Arc<HostNote>> {
         hosts.extend(name.map(|name| (name, Arc::new(note))));
     }
     hosts
+}
+
+/// A domain below which clients look.
+pub(super) fn domain_name(text: &str) -> Result<Name, Refusal> {
+    no_url(text, "contoso.com")?;
+    Ok(Name::parse_domain(text)?)
 }
 
 fn host_name(text: &str) -> Result<Name, Refusal> {

@@ -34,7 +34,7 @@ pub(super) fn resolver_over(
             upstreams.push(Arc::new(Upstream { server: *server, path: path.clone() }));
         }
     }
-    Arc::new(Resolver { name: name.into(), upstreams, path: Arc::new(path), labels })
+    Arc::new(Resolver { name: name.into(), upstreams, path: Arc::new(path), labels, base: None })
 }
 
 /// Reads a server.

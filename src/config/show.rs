@@ -7,10 +7,11 @@ use std::sync::Arc;
 use toml::Value;
 
 use super::hosts::format_listed_host;
+use super::profiles::{self, format_fixed_host};
 use super::refusal::mask;
 use super::units::format_duration;
 use crate::model::plan::{Exception, HostNote, PlannedDomain};
-use crate::model::{Labels, Name, Plan, Resolver};
+use crate::model::{Host, Labels, Name, Plan, Profile, Resolver};
 
 /// The effective config as TOML: every key, defaults and what lists and includes brought as well.
 /// It parses to an equal plan, but for a password in `external_url`, which is masked.
@@ -20,11 +21,15 @@ pub fn show(plan: &Plan) -> String {
     for resolver in &plan.resolvers {
         show_resolver(&mut text, resolver);
     }
-    for domain in &plan.domains {
+    let implied = profiles::implied(&plan.profiles, |_| false);
+    for domain in plan.domains.iter().filter(|domain| !implied.contains(domain)) {
         show_domain(&mut text, domain);
     }
     for (name, note) in plan.hosts.iter().collect::<BTreeMap<&Name, &Arc<HostNote>>>() {
         show_host(&mut text, name, note);
+    }
+    for profile in &plan.profiles {
+        show_profile(&mut text, profile);
     }
     for exception in &plan.exceptions {
         show_exception(&mut text, exception);
@@ -120,6 +125,38 @@ fn show_host(text: &mut Text, name: &Name, note: &HostNote) {
         text.string("reason", reason);
     }
     text.labels(&note.labels);
+}
+
+fn show_profile(text: &mut Text, profile: &Profile) {
+    text.header("[[profile]]");
+    text.string("name", &*profile.name);
+    text.strings("suffixes", profile.suffixes.iter().map(ToString::to_string));
+    text.string("resolver", &*profile.resolver.name);
+    let path = profile.path();
+    let base = profile.resolver.base.as_deref().map_or(&**path, |base| &base.path);
+    if let Some(source) = path.source.filter(|_| path.source != base.source) {
+        text.string("source", source.to_string());
+    }
+    if let Some(interface) = path.interface.as_ref().filter(|_| path.interface != base.interface) {
+        text.string("interface", &**interface);
+    }
+    if let Some(subnet) = profile.subnet {
+        text.string("subnet", subnet.to_string());
+    }
+    text.string("selection", profile.selection.as_str());
+    let host = |host: &Option<Host>| host.as_ref().map_or_else(String::new, format_fixed_host);
+    text.string("kms_host", host(&profile.kms_host));
+    text.string("office_kms_host", host(&profile.office_kms_host));
+    text.string("lookup_domain", profile.lookup_domain.as_ref().map_or("", Name::as_str));
+    let machines = profile.machines;
+    let counts =
+        [("clients", machines.clients), ("servers", machines.servers), ("office", machines.office)];
+    for (key, count) in counts {
+        if let Some(count) = count {
+            text.raw(key, count);
+        }
+    }
+    text.labels(&profile.labels);
 }
 
 fn show_exception(text: &mut Text, exception: &Exception) {

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::plan::Depth;
-use crate::model::{Check, KmsMode, Name, Severity};
+use crate::model::profile::Machines;
+use crate::model::{Check, KmsMode, Name, Product, Selection, Severity};
 
 /// A machine with a resolver of its own, so that no test depends on the one that it runs on.
 fn system() -> Result<SystemResolver, String> {
@@ -86,7 +87,7 @@ fn every_key_is_read() {
     assert_eq!(resolver.path.to_string(), "10.0.0.9%eth1");
     assert!(resolver.upstreams.iter().all(|upstream| upstream.path == *resolver.path));
     assert_eq!(resolver.labels["site"], "hq");
-    let [contoso, munich] = &plan.domains[..] else { panic!("{:?}", plan.domains) };
+    let [berlin, contoso, forced, munich] = &plan.domains[..] else { panic!("{:?}", plan.domains) };
     assert_eq!(contoso.owner.as_str(), "_vlmcs._tcp.contoso.com");
     assert_eq!(contoso.resolvers.len(), 2);
     assert_eq!(munich.name.as_str(), "xn--mnchen-3ya.example");
@@ -97,6 +98,27 @@ fn every_key_is_read() {
         (hosts[1].host.to_string(), hosts[1].priority_and_weight),
         ("kms-e2.contoso.com:1689".to_owned(), None)
     );
+    let [profile] = &plan.profiles[..] else { panic!("{:?}", plan.profiles) };
+    assert_eq!((berlin.kms, forced.kms), (KmsMode::Optional, KmsMode::Optional));
+    for implied in [berlin, forced] {
+        assert!(matches!(&*implied.resolvers, [only] if Arc::ptr_eq(only, &profile.resolver)));
+    }
+    assert_eq!(
+        (profile.path().to_string(), &*profile.resolver.name),
+        ("10.40.7.250%eth1.407".to_owned(), "hq")
+    );
+    assert!(profile.resolver.upstreams.iter().all(|upstream| upstream.path == **profile.path()));
+    let suffixes: Vec<&str> = profile.suffixes.iter().map(Name::as_str).collect();
+    assert_eq!(suffixes, ["berlin.contoso.com", "contoso.com"]);
+    assert_eq!(profile.selection, Selection::Uniform);
+    assert_eq!(profile.subnet.map(|subnet| subnet.to_string()).as_deref(), Some("10.40.7.0/24"));
+    let fixed = Product::ALL.map(|product| profile.fixed_host(product).expect("fixed"));
+    assert_eq!(fixed[0].to_string(), "kms.cmgos.com:1688");
+    assert_eq!(fixed[1].target.as_address(), "2001:db8::5".parse().ok());
+    assert_eq!(profile.search.len(), 0, "discovery is off");
+    let Machines { clients, servers, office } = profile.machines;
+    assert_eq!((clients, servers, office), (Some(40), Some(3), Some(0)));
+    assert_eq!(profile.labels["site"], "berlin");
     let note = &plan.hosts[&Name::parse("kms-dmz.contoso.com").expect("a name")];
     assert_eq!((note.probe, note.reason.as_deref()), (false, Some("behind the DMZ firewall")));
     assert!(!plan.is_probed(&Name::parse("KMS-dmz.contoso.com.").expect("a name")));
@@ -151,6 +173,21 @@ name = "kms-dmz.contoso.com"
 probe = false
 reason = "behind the DMZ firewall"
 labels = { zone = "dmz" }
+[[profile]]
+name = "berlin-lab"
+suffixes = ["berlin.contoso.com", "Contoso.com."]
+resolver = "hq"
+source = "10.40.7.250"
+interface = "eth1.407"
+subnet = "10.40.7.0/24"
+selection = "uniform"
+kms_host = "kms.cmgos.com"
+office_kms_host = "[2001:db8::5]:1689"
+lookup_domain = "forced.example"
+clients = 40
+servers = 3
+office = 0
+labels = { site = "berlin" }
 [[exception]]
 checks = ["redundancy-none", "host-slow"]
 domains = ["*.lab.contoso.com"]
@@ -185,7 +222,7 @@ const RULES: &[(&str, &str)] = &[
     ("[[domian]]\nname = \"a\"", "1:3: domian: unknown key; did you mean domain?"),
     (
         "\"a b\" = 1",
-        "1:1: \"a b\": unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, exception, journal, web",
+        "1:1: \"a b\": unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, journal, web",
     ),
     (
         "[probe]\nkms_port = 1688",
@@ -193,7 +230,6 @@ const RULES: &[(&str, &str)] = &[
     ),
     // Not in this version.
     ("vantage = \"hq\"", "1:1: vantage: not in this version; remove it"),
-    ("[[profile]]\nname = \"a\"", "1:3: profile: not in this version; remove it"),
     ("[[maintenance]]", "1:3: maintenance: not in this version; remove it"),
     ("[[directory]]\npassword_file = \"secret\"", "1:3: directory: not in this version; remove it"),
     ("[alert]\nsend_to = \"none\"", "1:2: alert: not in this version; remove it"),
@@ -459,6 +495,63 @@ const RULES: &[(&str, &str)] = &[
         "[[exception]]\nchecks = [\"host-slow\"]\nseverity = \"off\"\nreason = \"r\"\nexpires = 2027-06-30T00:00:00Z",
         "5:11: exception[0].expires: wants a date without quotes and time, not a datetime; write expires = 2027-06-30",
     ),
+    // Profiles.
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"",
+        "4:1: profile[0].suffixes: missing; write suffixes = [\"berlin.contoso.com\", \"contoso.com\"]",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nsuffixes = []",
+        "4:1: profile[0].name: missing; write name = \"berlin-lab\"",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = [\"b.example\", \"\", \"B.example.\"]",
+        "6:26: profile[0].suffixes[1]: an empty suffix; write a domain, or suffixes = [] for a client that has none\nk.toml:6:30: profile[0].suffixes[2]: \"b.example\" stands already at k.toml:6:13; remove one of the two",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nresolver = \"hk\"",
+        "7:12: profile[0].resolver: \"hk\" is no resolver of this config; did you mean hq?",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\n[[profile]]\nname = \"a\"\nsuffixes = []",
+        "8:8: profile[1].name: \"a\" stands already at k.toml:5:8; remove one of the two",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\n[[resolver]]\nname = \"r\"\nservers = [\"10.0.0.54\"]",
+        "4:1: profile[0].resolver: missing, and there are several resolvers; write resolver = with one of \"hq\", \"r\"",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nsource = \"10.40.8.1\"\nsubnet = \"10.40.7.0/24\"",
+        "8:10: profile[0].subnet: 10.40.7.0/24 does not hold the source 10.40.8.1; write the subnet of the source, or a source within the subnet",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nsubnet = \"10.40.7.5/24\"",
+        "7:10: profile[0].subnet: \"10.40.7.5/24\" has bits beyond its prefix; write \"10.40.7.0/24\"",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nsubnet = \"10.40.7.0\"",
+        "7:10: profile[0].subnet: \"10.40.7.0\" is no network; write one such as \"10.40.7.0/24\" or \"2001:db8:40:7::/64\"",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nselection = \"random\"",
+        "7:13: profile[0].selection: \"random\" is not known here; write \"weighted\" or \"uniform\"",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nkms_host = \"kms:0\"\noffice_kms_host = \"kms\"",
+        "7:12: profile[0].kms_host: \"kms:0\" has no valid port; write a port from 1 to 65535, such as \"kms.contoso.com:1688\"\nk.toml:8:19: profile[0].office_kms_host: \"kms\" is a short name, which each client completes in its own way; write the full name, such as \"kms.contoso.com\"",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nkms_host = \"k.b, 0, 5\"",
+        "7:12: profile[0].kms_host: \"k.b, 0, 5\" has a priority and weight, which a fixed host has not; write \"host[:port]\", such as \"kms.contoso.com:1688\"",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nsource = \"2001:db8::9\"",
+        "7:10: profile[0].source: no server of resolver \"hq\" can be reached from source 2001:db8::9: 10.0.0.53 is of the other family; write a source of the servers' family, or another resolver",
+    ),
+    (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nclients = -1",
+        "7:11: profile[0].clients: -1 is out of range; write a number from 0 to 10000000",
+    ),
     // Syntax; what only follows from it is not told.
     ("[dns]\nrate = 5\nrate = 6", "3:1: this key is set twice; remove one of the two"),
     ("[[domain]]\nname = ", "2:8: a value is missing; write one, or remove the key"),
@@ -470,6 +563,47 @@ const RULES: &[(&str, &str)] = &[
         "1:1: not TOML: invalid unquoted key; write letters, numbers, `-`, `_`",
     ),
 ];
+
+#[test]
+fn a_config_needs_no_domain_where_a_profile_has_suffixes_or_none() {
+    let profile = "[[profile]]\nname = \"a\"\nsuffixes = [\"b.example\"]\n";
+    let with_suffix = plan(profile);
+    let [domain] = &with_suffix.domains[..] else { panic!("{:?}", with_suffix.domains) };
+    assert_eq!((domain.name.as_str(), domain.kms), ("b.example", KmsMode::Optional));
+    assert_eq!(&*with_suffix.profiles[0].resolver.name, "system", "the only one");
+    assert_eq!(with_suffix.profile_keys(), [], "the domain brings them");
+    let without = plan("[[profile]]\nname = \"a\"\nsuffixes = []\n");
+    assert_eq!((without.domains.len(), without.profiles.len()), (0, 1));
+}
+
+#[test]
+fn a_profile_over_its_own_path_asks_only_what_suits_it() {
+    let text = "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\", \"[2001:db8::53]\"]\n\
+                [[domain]]\nname = \"b.example\"\n\
+                [[profile]]\nname = \"a\"\nsuffixes = [\"b.example\"]\nsource = \"10.9.9.9\"\n\
+                [[profile]]\nname = \"c\"\nsuffixes = [\"b.example\"]\nsource = \"10.9.9.9\"\n";
+    let loaded = read(text).expect("a config");
+    let expected = "k.toml:9:10: profile[0].source: [2001:db8::53] is of the other family, and is not \
+                    asked from 10.9.9.9";
+    assert_eq!(loaded.warnings[0], expected);
+    let [a, c] = &loaded.plan.profiles[..] else { panic!("{:?}", loaded.plan.profiles) };
+    assert!(Arc::ptr_eq(&a.resolver, &c.resolver), "one path, one resolver");
+    let keys: Vec<String> = loaded
+        .plan
+        .profile_keys()
+        .iter()
+        .map(|key| format!("{} {} from {}", key.name, key.upstream.server, key.upstream.path))
+        .collect();
+    assert_eq!(keys, ["_vlmcs._tcp.b.example 10.0.0.53 from 10.9.9.9"]);
+    let [hq] = &*loaded.plan.domains[0].resolvers else { panic!("hq alone") };
+    assert_eq!(hq.upstreams.len(), 2, "a domain that is configured is asked as configured");
+    let asked: Vec<String> = load_report(&loaded.plan)
+        .servers
+        .iter()
+        .map(|server| format!("{} {}", server.address, server.srv_lookups))
+        .collect();
+    assert_eq!(asked, ["10.0.0.53:53 2", "[2001:db8::53]:53 1"]);
+}
 
 #[test]
 fn no_resolver_at_all_is_an_error_of_the_config() {
@@ -542,7 +676,7 @@ tls_key = "/etc/key"
 "#;
 
 const NONSENSE_ERRORS: &str = r#"k.toml:1:1: vantage: not in this version; remove it
-k.toml:2:1: intervall: unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, exception, journal, web
+k.toml:2:1: intervall: unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, journal, web
 k.toml:3:12: include[0]: "[" is no glob: invalid range pattern; write a glob such as "conf.d/*.toml"
 k.toml:3:17: include[1]: wants a string, not an integer; write "conf.d/*.toml"
 k.toml:6:12: audit.interval: 60 has no unit; write "60s"
@@ -807,6 +941,7 @@ fn assert_same(left: &Plan, right: &Plan) {
     assert_eq!((left.interval, left.dns, left.probe), (right.interval, right.dns, right.probe));
     assert_eq!(left.resolvers, right.resolvers);
     assert_eq!(left.domains, right.domains);
+    assert_eq!(left.profiles, right.profiles);
     assert_eq!(left.hosts, right.hosts);
     assert_eq!(left.web, right.web);
     let exceptions = |plan: &Plan| -> Vec<_> {
@@ -837,9 +972,23 @@ fn any_config() -> impl Strategy<Value = String> {
         let one = |(name, body)| format!("[[domain]]\nname = \"{name}\"\n{body}");
         bodies.iter().map(one).collect::<Vec<_>>().concat()
     });
-    let parts = (any_settings(), resolvers, domains, any_notes());
-    parts.prop_map(|(settings, resolvers, domains, notes)| {
-        [settings, resolvers, domains, notes].concat()
+    let profiles = prop::collection::vec(any_profile(), 0..3).prop_map(|bodies| {
+        let one = |(at, body)| format!("[[profile]]\nname = \"p {at}\"\n{body}");
+        bodies.iter().enumerate().map(one).collect::<Vec<_>>().concat()
+    });
+    let parts = (any_settings(), resolvers, domains, profiles, any_notes());
+    parts.prop_map(|(settings, resolvers, domains, profiles, notes)| {
+        [settings, resolvers, domains, profiles, notes].concat()
+    })
+}
+
+fn any_profile() -> impl Strategy<Value = String> {
+    let suffixes = prop::collection::btree_set("\"[a-d]{1,2}(\\.example)?\"", 0..4);
+    let source = "(source = \"10\\.9\\.9\\.[1-3]\"\n)?(subnet = \"10\\.9\\.9\\.0/24\"\n)?";
+    let hosts = "(kms_host = \"(k\\.a:1689|10\\.1\\.1\\.1|\\[2001:db8::1\\])?\"\n)?(lookup_domain = \"l\"\n)?";
+    (suffixes, source, hosts, any_labels()).prop_map(|(suffixes, source, hosts, labels)| {
+        let suffixes = suffixes.into_iter().collect::<Vec<_>>().join(", ");
+        format!("suffixes = [{suffixes}]\nresolver = \"r 0\"\n{source}{hosts}office = 7\n{labels}")
     })
 }
 

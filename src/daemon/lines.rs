@@ -38,7 +38,7 @@ impl Lines {
 
     /// Takes over whom to ask and how; servers that stay are not disturbed.
     pub(super) fn apply(&mut self, plan: &Plan) {
-        let upstreams = plan.resolvers.iter().flat_map(|resolver| &resolver.upstreams);
+        let upstreams = plan.asked_resolvers().flat_map(|resolver| &resolver.upstreams);
         let distinct: HashSet<&Arc<Upstream>> = upstreams.collect();
         let upstreams: Vec<Arc<Upstream>> = distinct.into_iter().cloned().collect();
         self.engine.apply(plan.dns, &upstreams);

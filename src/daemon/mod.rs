@@ -4,8 +4,11 @@
 mod changes;
 mod lines;
 pub mod once;
+pub mod preflight;
 pub mod probes;
 mod run;
+mod seat;
 
 pub use once::Once;
+pub use preflight::{Told, preflight};
 pub use run::{DaemonError, Signals, Start, run};

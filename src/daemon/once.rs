@@ -54,6 +54,6 @@ impl Once {
 }
 
 /// However long one pass takes: no key's next slot comes before its end, and nothing grows old.
-fn endless(plan: &Plan) -> Arc<Plan> {
+pub(super) fn endless(plan: &Plan) -> Arc<Plan> {
     Arc::new(Plan { interval: Duration::from_hours(365 * 24), ..plan.clone() })
 }

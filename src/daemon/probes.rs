@@ -96,9 +96,11 @@ fn part(plan: &Plan, request: &ProbeRequest) -> Result<Plan, String> {
         probe: plan.probe,
         resolvers: domain.resolvers.to_vec(),
         domains: vec![domain],
+        profiles: Vec::new(),
         hosts: plan.hosts.clone(),
         exceptions: plan.exceptions.clone(),
         web: plan.web.clone(),
+        asks_all: plan.asks_all,
         kms_port: plan.kms_port,
     })
 }
@@ -109,9 +111,9 @@ fn asking(domain: &PlannedDomain, server: &str) -> Result<PlannedDomain, String>
         let upstreams = resolver.upstreams.iter().filter(|upstream| is(upstream.server, server));
         let upstreams: Vec<_> = upstreams.cloned().collect();
         (!upstreams.is_empty()).then(|| {
-            let Resolver { name, path, labels, .. } = &**resolver;
+            let Resolver { name, path, labels, base, .. } = &**resolver;
             let (name, path, labels) = (name.clone(), path.clone(), labels.clone());
-            Arc::new(Resolver { name, upstreams, path, labels })
+            Arc::new(Resolver { name, upstreams, path, labels, base: base.clone() })
         })
     };
     let resolvers: Vec<Arc<Resolver>> = domain.resolvers.iter().filter_map(only).collect();

@@ -1,5 +1,5 @@
-//! Everything that is under way at one server over one path: sends, waits, receives.
-//! What answers mean for a lookup is in `judge`.
+//! Everything that is under way at one server over one path: waits, receives, keeps the time.
+//! What is sent and when is in `send`, what answers mean for a lookup in `judge`.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,12 +14,13 @@ use super::edns::Edns;
 use super::flight::{Flight, Flights, LineId, Slot, Transmission};
 use super::limit::Limiter;
 use super::pace::{RoundTrips, Window};
+use super::send::Pumped;
 use super::socket::PathError;
 use super::tcp::{Event, Link};
-use super::udp::{Received, SendError, Udp};
+use super::udp::{Received, Staged, Udp};
 use crate::clock::Clock;
 use crate::model::plan::DnsSettings;
-use crate::model::{LookupKey, LookupOutcome, Observation, Transport, Upstream};
+use crate::model::{LookupKey, LookupOutcome, Observation, Upstream};
 use crate::stats::{ServerStats, Stats};
 
 /// What the engine gives an asker.
@@ -46,16 +47,20 @@ pub struct Orders {
 pub struct Asker {
     pub(super) orders: Orders,
     pub(super) server_stats: Arc<ServerStats>,
+    /// As of this turn of the loop.
+    pub(super) settings: DnsSettings,
     /// The next key of the queue, once looked at.
-    staged: Option<LookupKey>,
+    pub(super) next_key: Option<LookupKey>,
     /// Observations on their way; while they are stuck, nothing new is taken up.
     pub(super) outbox: Vec<Observation>,
     pub(super) flights: Flights,
     /// What waits to be sent again, before anything new.
-    ready: VecDeque<Slot>,
+    pub(super) ready: VecDeque<Slot>,
     /// What waits for the TCP connection to be made; neither sent nor counted by the limiter yet.
     pub(super) parked: Vec<Slot>,
     pub(super) udp: Udp,
+    /// Room for queries that left together.
+    pub(super) group: Vec<Staged>,
     pub(super) link: Option<Link>,
     pub(super) trips: RoundTrips,
     pub(super) window: Window,
@@ -66,43 +71,29 @@ pub struct Asker {
     alarm: Pin<Box<Sleep>>,
 }
 
-/// Datagrams sent before looking for answers: more would overrun the buffers of server or kernel.
-const BURST: usize = 64;
 /// Datagrams read before looking for something to send.
 const GULP: usize = 256;
-/// Silent flights included; bounds the memory of a server that answers nothing.
-const MOST_FLIGHTS: usize = 8192;
 /// After the kernel said that nobody is there: long enough for a service to restart its socket.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// No UDP datagram and no TCP message is longer.
 const LONGEST_MESSAGE: usize = 65_535;
 /// Further away than anything that is waited for.
-const FAR: Duration = Duration::from_hours(24);
-
-/// Why sending came to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pumped {
-    /// Nothing is left that may be sent.
-    Dry,
-    /// A burst is out and there is more.
-    Burst,
-    /// The rate allows no more until then.
-    Paused(Instant),
-    /// The kernel takes no more for now.
-    Full,
-}
+pub(super) const FAR: Duration = Duration::from_hours(24);
 
 impl Asker {
     /// With nothing under way.
     pub fn new(orders: Orders) -> Self {
+        let settings = *orders.settings.borrow();
         Self {
             server_stats: orders.stats.server(orders.upstream.server),
-            staged: None,
+            settings,
+            next_key: None,
             outbox: Vec::new(),
             flights: Flights::default(),
             ready: VecDeque::new(),
             parked: Vec::new(),
             udp: Udp::new(orders.upstream.clone()),
+            group: Vec::new(),
             link: None,
             trips: RoundTrips::default(),
             window: Window::default(),
@@ -119,6 +110,7 @@ impl Asker {
         loop {
             // A peer that floods must not keep this thread to itself.
             tokio::task::coop::consume_budget().await;
+            self.settings = *self.orders.settings.borrow();
             self.receive();
             let now = Instant::now();
             while let Some(slot) = self.flights.due(now) {
@@ -137,16 +129,12 @@ impl Asker {
         }
     }
 
-    fn settings(&self) -> DnsSettings {
-        *self.orders.settings.borrow()
-    }
-
     pub(super) fn timeout(&self) -> Duration {
-        self.settings().timeout.min(FAR)
+        self.settings.timeout.min(FAR)
     }
 
     pub(super) fn attempts(&self) -> u32 {
-        self.settings().attempts.max(1)
+        self.settings.attempts.max(1)
     }
 
     /// Reads what lies ready on the sockets.
@@ -168,187 +156,6 @@ impl Asker {
             }
         }
         self.buffer = buffer;
-    }
-
-    /// Sends what may be sent, at most a burst.
-    fn pump(&mut self, now: Instant) -> Pumped {
-        let rate = self.settings().rate;
-        for _ in 0..BURST {
-            if !self.has_more() {
-                return Pumped::Dry;
-            }
-            if self.needs_connection() {
-                self.park(now);
-                continue;
-            }
-            if let Err(again) = self.orders.limiter.take(rate, now) {
-                return Pumped::Paused(again);
-            }
-            let now = Instant::now();
-            let Some(slot) = self.next_slot(now) else { return Pumped::Dry };
-            if self.transmit(slot, now) == Sending::Full {
-                return Pumped::Full;
-            }
-        }
-        Pumped::Burst
-    }
-
-    fn has_more(&mut self) -> bool {
-        while let Some(slot) = self.ready.front() {
-            if self.flights.get_mut(*slot).is_some_and(|flight| flight.is_queued) {
-                return true;
-            }
-            self.ready.pop_front();
-        }
-        if self.staged.is_none() && self.may_admit() {
-            self.staged = self.orders.queue.try_recv().ok();
-        }
-        self.staged.is_some() && self.may_admit()
-    }
-
-    /// Whether another lookup may be taken up.
-    fn may_admit(&mut self) -> bool {
-        self.window.has_room(self.under_way)
-            && self.flights.count() < MOST_FLIGHTS
-            && self.outbox.len() < MOST_FLIGHTS
-    }
-
-    /// Whether what is sent next goes over a TCP connection that is not made yet.
-    fn needs_connection(&mut self) -> bool {
-        if self.link.as_ref().is_some_and(|link| link.is_open) {
-            return false;
-        }
-        let next = self.ready.front().copied();
-        let next = next.and_then(|slot| self.flights.get_mut(slot));
-        next.is_some_and(|flight| flight.form.tcp) || self.is_tcp_server()
-    }
-
-    fn is_tcp_server(&self) -> bool {
-        self.orders.upstream.server.transport == Transport::Tcp
-    }
-
-    /// Lets the next flight wait for the connection. What waits for one beside UDP leaves the window,
-    /// which is for those that UDP can still answer.
-    fn park(&mut self, now: Instant) {
-        let (timeout, is_beside_udp) = (self.timeout(), !self.is_tcp_server());
-        let Some(slot) = self.next_slot(now) else { return };
-        let Some(flight) = self.flights.get_mut(slot) else { return };
-        // So that nothing puts it in line a second time.
-        flight.is_queued = true;
-        if is_beside_udp && flight.is_in_window {
-            flight.is_in_window = false;
-            self.under_way -= 1;
-        }
-        self.parked.push(slot);
-        let upstream = &self.orders.upstream;
-        self.link.get_or_insert_with(|| Link::open(upstream.clone(), timeout));
-    }
-
-    /// The connection is made: what waited for it goes first, each as the rate allows.
-    fn unpark(&mut self) {
-        for slot in std::mem::take(&mut self.parked).into_iter().rev() {
-            if let Some(flight) = self.flights.get_mut(slot) {
-                Self::reenter(flight, &mut self.under_way);
-                self.ready.push_front(slot);
-            }
-        }
-    }
-
-    fn next_slot(&mut self, now: Instant) -> Option<Slot> {
-        if let Some(slot) = self.ready.pop_front() {
-            return Some(slot);
-        }
-        let key = self.staged.take()?;
-        self.under_way += 1;
-        let attempts = self.attempts();
-        Some(self.flights.insert(key, attempts, now))
-    }
-
-    /// Puts a flight in line to be sent again.
-    pub(super) fn queue(&mut self, slot: Slot) {
-        if let Some(flight) = self.flights.get_mut(slot)
-            && !flight.is_queued
-        {
-            flight.is_queued = true;
-            self.ready.push_back(slot);
-        }
-    }
-
-    fn transmit(&mut self, slot: Slot, now: Instant) -> Sending {
-        let (timeout, attempts) = (self.timeout(), self.attempts());
-        let Some(flight) = self.flights.get_mut(slot) else { return Sending::Done };
-        let tcp = flight.form.tcp || self.orders.upstream.server.transport == Transport::Tcp;
-        // Connections that could not be made have taken their share of the time.
-        let share = attempts.saturating_sub(flight.sends).max(1);
-        let edns = self.edns.is_wanted(flight, attempts, tcp, now);
-        flight.is_queued = false;
-        let deadline = *flight.deadline.get_or_insert(now + patience(timeout, share));
-        let sent = if tcp { self.send_tcp(slot, edns) } else { self.send_udp(slot, edns, now) };
-        let (line, id) = match sent {
-            Ok(sent) => sent,
-            Err(error) => return self.on_send_error(slot, error, now),
-        };
-        if let Some(flight) = self.flights.get_mut(slot) {
-            flight.sends += 1;
-            flight.transmissions.push(Transmission { line, id, sent: now, edns, tcp });
-            let silent = self.trips.timeout(flight.sends, timeout);
-            flight.resend_at = now + if tcp { timeout } else { silent };
-            self.flights.wake(slot, (now + silent).min(deadline));
-        }
-        Sending::Done
-    }
-
-    fn on_send_error(&mut self, slot: Slot, error: SendError, now: Instant) -> Sending {
-        match error {
-            SendError::Full => self.put_back(slot, Sending::Full),
-            SendError::Failed(error, Some(line)) => {
-                // This says that what was sent before was refused, not that this one was.
-                let (slots, why) = (self.udp.slots(line), error.to_string().into());
-                self.on_line_failure(line, slots, &(LookupOutcome::Unreachable, why), PAUSE);
-                self.put_back(slot, Sending::Done)
-            }
-            SendError::Failed(error, None) => {
-                if let Some(flight) = self.flights.get_mut(slot) {
-                    flight.sends += 1;
-                    flight.trouble = Some((LookupOutcome::Unreachable, error.to_string().into()));
-                }
-                self.server_stats.ended(LookupOutcome::Unreachable, 1);
-                self.retry_soon(slot, now, PAUSE);
-                Sending::Done
-            }
-        }
-    }
-
-    fn put_back(&mut self, slot: Slot, sending: Sending) -> Sending {
-        if let Some(flight) = self.flights.get_mut(slot) {
-            flight.is_queued = true;
-            self.ready.push_front(slot);
-        }
-        sending
-    }
-
-    fn send_udp(
-        &mut self,
-        slot: Slot,
-        edns: bool,
-        now: Instant,
-    ) -> Result<(LineId, u16), SendError> {
-        let Some(flight) = self.flights.get_mut(slot) else { return Err(SendError::Full) };
-        let avoid = flight.transmissions.last().map(|last| last.line);
-        let cookie = edns.then(|| self.edns.cookies.to_send());
-        self.udp.send(slot, avoid, now, |id, into| flight.question.write(id, cookie, into))
-    }
-
-    fn send_tcp(&mut self, slot: Slot, edns: bool) -> Result<(LineId, u16), SendError> {
-        let Some(flight) = self.flights.get_mut(slot) else { return Err(SendError::Full) };
-        let cookie = edns.then(|| self.edns.cookies.to_send());
-        let sent = self.link.as_mut().and_then(|link| {
-            let id = link.send(slot, |id, into| flight.question.write(id, cookie, into))?;
-            Some((link.id, id))
-        });
-        let address = self.orders.upstream.server.address;
-        let stuck = || PathError::Connect(address, std::io::ErrorKind::TimedOut.into());
-        sent.ok_or_else(|| SendError::Failed(stuck(), None))
     }
 
     /// A flight was silent for long: it frees its place in the window, and is sent again or given
@@ -414,9 +221,9 @@ impl Asker {
 
     /// Until there is something to do; false where there never will be.
     async fn wait(&mut self, pumped: Pumped) -> bool {
-        let wants_keys = self.staged.is_none() && self.may_admit();
+        let wants_keys = self.next_key.is_none() && self.may_admit();
         self.set_alarm(pumped);
-        let Self { orders, staged, outbox, udp, link, alarm, .. } = self;
+        let Self { orders, next_key, outbox, udp, link, alarm, .. } = self;
         let event = tokio::select! {
             () = udp.readable() => return true,
             () = poll_fn(|context| udp.poll_writable(context)), if pumped == Pumped::Full => {
@@ -425,8 +232,8 @@ impl Asker {
             () = alarm.as_mut() => return true,
             changed = orders.settings.changed() => return changed.is_ok(),
             key = orders.queue.recv(), if wants_keys => {
-                *staged = key;
-                return staged.is_some();
+                *next_key = key;
+                return next_key.is_some();
             }
             permit = orders.observations.reserve(), if !outbox.is_empty() => {
                 let sent = permit.map(|permit| permit.send(std::mem::take(outbox)));
@@ -490,17 +297,6 @@ impl Asker {
             *under_way += 1;
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    Done,
-    Full,
-}
-
-/// How long a question is worth waiting for.
-fn patience(timeout: Duration, attempts: u32) -> Duration {
-    timeout.saturating_mul(attempts).min(FAR)
 }
 
 async fn next_event(link: &mut Option<Link>) -> Event {

@@ -22,7 +22,7 @@ pub enum Reading {
     /// It cannot be a valid answer, and why.
     Broken(String),
     /// It answers the question.
-    Reply(Box<Reply>),
+    Reply(Reply),
 }
 
 /// A valid answer, not yet judged by the state of the conversation.
@@ -53,7 +53,7 @@ pub enum Verdict {
 /// Reads a message that came from the right peer with the right id.
 pub fn read(message: &[u8], question: &Question) -> Reading {
     match examine(message, question) {
-        Ok(Some(reply)) => Reading::Reply(Box::new(reply)),
+        Ok(Some(reply)) => Reading::Reply(reply),
         Ok(None) => Reading::Foreign,
         Err(Broken(why)) => Reading::Broken(why),
     }
@@ -286,6 +286,9 @@ impl Survey {
         let owner = answer.aliases.last().unwrap_or(&question.name).clone();
         let mut decoder = BinDecoder::new(message);
         decoder.read_slice(self.answers_at)?;
+        if question.kind == RecordKind::Srv {
+            answer.records.reserve_exact(MAX_RECORDS.min(header.answers.into()));
+        }
         for _ in 0..header.answers {
             let entry = Entry::read(&mut decoder, effort)?;
             if entry.is(type_code(question.kind)) && entry.owner.is(&owner, &question.name) {

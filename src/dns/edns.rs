@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::flight::Flight;
-use super::wire::Cookies;
+use super::wire::{Cookies, Options};
+use crate::model::Path;
 
 /// What is known of one server's EDNS over one path.
 #[derive(Debug)]
@@ -42,6 +43,11 @@ impl Edns {
             && flight.limit == attempts
             && flight.trouble.is_none();
         !(flight.form.plain || is_known_plain || is_last_of_silence)
+    }
+
+    /// What a query over this path says.
+    pub fn options(&self, path: &Path) -> Options<'_> {
+        Options { cookie: self.cookies.to_send(), client_subnet: path.client_subnet }
     }
 
     /// An answer carried EDNS.

@@ -11,7 +11,7 @@ use super::wire::Question;
 use crate::model::{LookupKey, LookupOutcome, Name};
 
 /// One socket or connection; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LineId(u64);
 
 impl LineId {

@@ -39,7 +39,7 @@ impl Asker {
             Reading::Reply(reply) => {
                 let is_ours = |cookie: &Vec<u8>| self.edns.cookies.accept(cookie);
                 if reply.cookie.as_ref().is_none_or(is_ours) {
-                    self.on_reply(slot, query, *reply, now);
+                    self.on_reply(slot, query, reply, now);
                 }
             }
         }

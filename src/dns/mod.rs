@@ -1,7 +1,7 @@
 //! The query engine: one answer per server and question, whatever came of it.
 //!
 //! [`Engine`] runs one task (`asker`) per server and path. It sends over a few connected UDP sockets
-//! (`udp`) or one TCP connection (`tcp`), as fast as `limit` and `pace` allow; what comes back is
+//! (`udp`) or one TCP connection (`tcp`), as fast as `limit` and `pace` allow (`send`); what comes back is
 //! read by `classify` and judged in `judge`, until each `flight` has its outcome. The reader stands open
 //! ([`read`]): it meets whatever a hostile peer sends, so it is fuzzed.
 
@@ -13,6 +13,7 @@ mod flight;
 mod judge;
 mod limit;
 mod pace;
+mod send;
 mod socket;
 mod tcp;
 mod udp;

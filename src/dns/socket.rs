@@ -3,11 +3,13 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
+use crate::model::observation::not_here;
 use crate::model::{Path, Upstream};
 
 /// Why a server cannot be reached over a path, as the operating system says.
@@ -16,12 +18,15 @@ pub enum PathError {
     /// No socket could be made.
     #[error("cannot make a socket for {0}: {1}")]
     Socket(SocketAddr, io::Error),
-    /// The source address is not one of this machine.
+    /// The source address cannot be used.
     #[error("cannot send from source {0}: {1}")]
     Source(IpAddr, io::Error),
-    /// The interface does not exist, or may not be used.
+    /// The interface may not be used.
     #[error("cannot use interface {0}: {1}")]
     Interface(String, io::Error),
+    /// This machine lacks what the path names.
+    #[error("{}", not_here(.0))]
+    NotHere(String),
     /// No way to the server, or a closed port.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, io::Error),
@@ -70,16 +75,20 @@ fn prepare(upstream: &Upstream, kind: Type, protocol: Protocol) -> Result<Socket
 
 fn bind(socket: &Socket, path: &Path) -> Result<(), PathError> {
     if let Some(interface) = &path.interface {
-        socket
-            .bind_device(Some(interface.as_bytes()))
-            .map_err(|error| PathError::Interface(interface.to_string(), error))?;
+        socket.bind_device(Some(interface.as_bytes())).map_err(|error| {
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENODEV) => PathError::NotHere(format!("interface {interface}")),
+                _ => PathError::Interface(interface.to_string(), error),
+            }
+        })?;
     }
     if let Some(source) = path.source {
         // Leaves the port to connect(), which knows the peer and so has more to choose from.
         setsockopt(socket, sockopt::IpBindAddressNoPort, &true).ok();
-        socket
-            .bind(&SocketAddr::new(source, 0).into())
-            .map_err(|error| PathError::Source(source, error))?;
+        socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrNotAvailable => PathError::NotHere(format!("source {source}")),
+            _ => PathError::Source(source, error),
+        })?;
     }
     Ok(())
 }

@@ -304,7 +304,10 @@ pub fn upstream(transport: Transport, address: SocketAddr) -> Arc<Upstream> {
 
 pub fn over(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>) -> Arc<Upstream> {
     let server = Server { transport: Transport::Udp, address };
-    Arc::new(Upstream { server, path: Path { source, interface: interface.map(Into::into) } })
+    Arc::new(Upstream {
+        server,
+        path: Path { source, interface: interface.map(Into::into), ..Path::default() },
+    })
 }
 
 /// One lookup of `_vlmcs._tcp.test` at a UDP peer that answers like this.

@@ -1,12 +1,14 @@
 //! The UDP sockets of one server over one path: many queries in flight on each.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -21,6 +23,8 @@ use crate::model::Upstream;
 const LINES: usize = 2;
 /// Then a socket is replaced: ports, routes and balancers' choices do not last.
 const LIFE: Duration = Duration::from_mins(1);
+/// At most so many queries leave with one system call; Linux takes no more than 64.
+const MOST_SEGMENTS: usize = 64;
 
 /// The sockets of one server over one path.
 #[derive(Debug)]
@@ -28,7 +32,24 @@ pub struct Udp {
     upstream: Arc<Upstream>,
     lines: Vec<Line>,
     turn: usize,
-    query: Vec<u8>,
+    staged: Vec<Staged>,
+    /// Of what is staged.
+    bytes: Vec<u8>,
+}
+
+/// A query that is written and has its id, and has not left.
+#[derive(Debug, Clone, Copy)]
+pub struct Staged {
+    /// Which question.
+    pub slot: Slot,
+    /// Whether it carries EDNS.
+    pub edns: bool,
+    /// On what it leaves.
+    pub line: LineId,
+    /// Its id there.
+    pub id: u16,
+    at: usize,
+    length: u16,
 }
 
 #[derive(Debug)]
@@ -38,16 +59,50 @@ struct Line {
     /// Which question each id stands for; the peer is the socket's.
     ids: HashMap<u16, Slot>,
     born: Instant,
+    /// Whether the kernel cuts what is sent at once into several datagrams.
+    can_segment: bool,
+}
+
+impl Staged {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.at..][..self.length.into()]
+    }
 }
 
 impl Line {
+    fn open(upstream: &Upstream, now: Instant) -> Result<Self, PathError> {
+        let io = socket::udp(upstream)?;
+        // Linux before 4.18 knows no segments, and would send them all as one datagram.
+        let can_segment = setsockopt(&io, sockopt::UdpGsoSegment, &0).is_ok();
+        Ok(Self { id: LineId::next(), io, ids: HashMap::new(), born: now, can_segment })
+    }
+
     /// Without asking tokio first, which knows of a new socket only after a turn of its loop; it is
     /// told where the kernel's buffer is full, so that waiting for it works.
-    fn send(&self, query: &[u8]) -> io::Result<usize> {
-        match SockRef::from(&self.io).send(query) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.try_send(query),
+    fn send(&self, queries: &[Staged], bytes: &[u8]) -> io::Result<()> {
+        match self.send_now(queries, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.io.try_io(Interest::WRITABLE, || self.send_now(queries, bytes))
+            }
             sent => sent,
         }
+    }
+
+    /// Sends queries of one length, all or none, with one walk through the kernel: over half of what
+    /// a lookup costs is to send it (udp(7), `UDP_SEGMENT`).
+    fn send_now(&self, queries: &[Staged], bytes: &[u8]) -> io::Result<()> {
+        if let [query] = queries {
+            return SockRef::from(&self.io).send(query.of(bytes)).map(|_| ());
+        }
+        let Some(length) = queries.first().map(|query| query.length) else { return Ok(()) };
+        let mut slices = [IoSlice::new(&[]); MOST_SEGMENTS];
+        for (slice, query) in slices.iter_mut().zip(queries) {
+            *slice = IoSlice::new(query.of(bytes));
+        }
+        let segments = [ControlMessage::UdpGsoSegments(&length)];
+        let slices = &slices[..queries.len().min(MOST_SEGMENTS)];
+        sendmsg::<()>(self.io.as_raw_fd(), slices, &segments, MsgFlags::empty(), None)?;
+        Ok(())
     }
 
     /// What the kernel has to say since it was last asked; costs nothing where it has not.
@@ -69,56 +124,88 @@ pub enum Received {
     Failed(LineId, io::Error),
 }
 
-/// Why a query did not leave.
+/// What came of sending some of what is staged.
 #[derive(Debug)]
-pub enum SendError {
+pub enum Launched {
+    /// They left.
+    Sent,
     /// The kernel's buffer is full; wait until it is not.
     Full,
-    /// The kernel says that the server cannot be reached; where it says so of what was sent before,
-    /// on which socket.
-    Failed(PathError, Option<LineId>),
+    /// The kernel says that the server cannot be reached.
+    Failed(PathError),
+    /// The kernel says that what this socket sent before was refused. What is staged stays so.
+    Refused(LineId, PathError),
 }
 
 impl Udp {
     /// Opens nothing yet.
     pub fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream, lines: Vec::new(), turn: 0, query: Vec::with_capacity(512) }
+        Self { upstream, lines: Vec::new(), turn: 0, staged: Vec::new(), bytes: Vec::new() }
     }
 
-    /// Sends what `write` makes, under a free random id, from another socket than `avoid` if there
-    /// is one.
+    /// Makes ready what `write` makes, under a free random id, on another socket than `avoid` if
+    /// there is one. The sockets take turns by the burst.
     ///
     /// # Errors
-    /// Where the kernel does not take it.
-    pub fn send(
+    /// Where no socket can be made.
+    pub fn stage(
         &mut self,
-        slot: Slot,
+        (slot, edns): (Slot, bool),
         avoid: Option<LineId>,
         now: Instant,
         write: impl FnOnce(u16, &mut Vec<u8>),
-    ) -> Result<(LineId, u16), SendError> {
-        self.renew(now).map_err(|error| SendError::Failed(error, None))?;
-        let Self { upstream, lines, turn, query } = self;
+    ) -> Result<(), PathError> {
+        self.renew(now)?;
+        let Self { lines, turn, staged, bytes, .. } = self;
         let young = lines.len().saturating_sub(LINES);
-        *turn = turn.wrapping_add(1);
         let choice = young + *turn % LINES;
         let choice =
             if avoid == Some(lines[choice].id) { young + (*turn + 1) % LINES } else { choice };
         let line = &mut lines[choice];
-        let id = free_id(&line.ids);
-        query.clear();
-        write(id, query);
-        match line.send(query) {
-            Ok(_) => {
-                line.ids.insert(id, slot);
-                Ok((line.id, id))
+        let (id, at) = (free_id(&line.ids), bytes.len());
+        write(id, bytes);
+        // A query is a few hundred octets.
+        let length = u16::try_from(bytes.len() - at).unwrap_or(u16::MAX);
+        line.ids.insert(id, slot);
+        staged.push(Staged { slot, edns, line: line.id, id, at, length });
+        Ok(())
+    }
+
+    /// Sends some of what is staged and says in `group` which; `None` where nothing is left.
+    pub fn launch(&mut self, group: &mut Vec<Staged>) -> Option<Launched> {
+        group.clear();
+        self.staged.sort_unstable_by_key(|query| (query.line, query.length));
+        let Some(last) = self.staged.last().copied() else {
+            self.bytes.clear();
+            self.turn = self.turn.wrapping_add(1);
+            return None;
+        };
+        let line = self.lines.iter_mut().find(|line| line.id == last.line)?;
+        let most = if line.can_segment { MOST_SEGMENTS } else { 1 };
+        let is_alike = |query: &&Staged| (query.line, query.length) == (last.line, last.length);
+        let count = self.staged.iter().rev().take(most).take_while(is_alike).count();
+        let start = self.staged.len() - count;
+        let address = self.upstream.server.address;
+        let launched = match line.send(&self.staged[start..], &self.bytes) {
+            Ok(()) => Launched::Sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Launched::Full,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Some(Launched::Refused(line.id, PathError::Connect(address, error)));
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SendError::Full),
-            Err(error) => {
-                let before = (error.kind() == io::ErrorKind::ConnectionRefused).then_some(line.id);
-                Err(SendError::Failed(PathError::Connect(upstream.server.address, error), before))
+            Err(_) if count > 1 => {
+                // Some devices cannot; where it is something else, each query will tell.
+                line.can_segment = false;
+                return self.launch(group);
             }
+            Err(error) => Launched::Failed(PathError::Connect(address, error)),
+        };
+        group.extend(self.staged.drain(start..));
+        if !matches!(launched, Launched::Sent) {
+            group.iter().for_each(|query| {
+                line.ids.remove(&query.id);
+            });
         }
+        Some(launched)
     }
 
     /// Drops old sockets that wait for nothing more, and makes the young ones be [`LINES`].
@@ -130,9 +217,7 @@ impl Udp {
         self.lines.retain(|line| young(line) || !line.ids.is_empty());
         // The young ones stand last: sockets are born in order.
         while self.lines.iter().filter(|line| young(line)).count() < LINES {
-            let io = socket::udp(&self.upstream)?;
-            let line = Line { id: LineId::next(), io, ids: HashMap::new(), born: now };
-            self.lines.push(line);
+            self.lines.push(Line::open(&self.upstream, now)?);
         }
         Ok(())
     }
@@ -227,7 +312,12 @@ mod tests {
         let (mut udp, now) = (Udp::new(upstream.clone()), Instant::now());
         let slot = Flights::default().insert(key(&upstream, "kms.test", RecordKind::A), 3, now);
         let send = |udp: &mut Udp, at| {
-            udp.send(slot, None, at, |_, into| into.push(1)).expect("the peer listens")
+            udp.stage((slot, true), None, at, |_, into| into.push(1)).expect("a socket");
+            let mut group = Vec::new();
+            assert!(matches!(udp.launch(&mut group), Some(Launched::Sent)), "the peer listens");
+            let sent = (group[0].line, group[0].id);
+            assert!(udp.launch(&mut group).is_none());
+            sent
         };
         let first = send(&mut udp, now);
         let second = send(&mut udp, now + LIFE / 2);

@@ -1,4 +1,8 @@
-//! Questions as bytes (RFC 1035 section 4, RFC 6891, RFC 7873). PURE.
+//! Questions as bytes (RFC 1035 section 4, RFC 6891, RFC 7871, RFC 7873). PURE.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::model::{Name, RecordKind};
 
@@ -8,6 +12,8 @@ pub const HEADER: usize = 12;
 pub const OPT: u16 = 41;
 /// The option of a DNS cookie (RFC 7873 section 4).
 pub const COOKIE: u16 = 10;
+/// The option of a client subnet (RFC 7871 section 6).
+const CLIENT_SUBNET: u16 = 8;
 /// Class IN.
 pub const IN: u16 = 1;
 /// What fits through every common path without fragments (DNS flag day 2020).
@@ -55,15 +61,15 @@ impl Question {
         self.wire.extend_from_slice(&IN.to_be_bytes());
     }
 
-    /// Appends the query with this id; `cookie` is client and server part, `None` leaves EDNS out.
-    pub fn write(&self, id: u16, edns: Option<&[u8]>, into: &mut Vec<u8>) {
+    /// Appends the query with this id; `None` leaves EDNS out.
+    pub fn write(&self, id: u16, edns: Option<Options>, into: &mut Vec<u8>) {
         let additional: u16 = edns.is_some().into();
         for field in [id, QUERY_FLAGS, 1, 0, 0, additional] {
             into.extend_from_slice(&field.to_be_bytes());
         }
         into.extend_from_slice(&self.wire);
-        if let Some(cookie) = edns {
-            write_opt(cookie, into);
+        if let Some(options) = edns {
+            write_opt(options, into);
         }
     }
 
@@ -85,14 +91,46 @@ pub fn type_code(kind: RecordKind) -> u16 {
     }
 }
 
-fn write_opt(cookie: &[u8], into: &mut Vec<u8>) {
-    // A cookie is at most 40 octets, so none of the lengths overflows.
+/// What a query says by EDNS.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// Client and server part.
+    pub cookie: &'a [u8],
+    /// The network that the question is for.
+    pub client_subnet: Option<IpNet>,
+}
+
+fn write_opt(options: Options, into: &mut Vec<u8>) {
+    let Options { cookie, client_subnet } = options;
+    // A cookie is at most 40 octets and a subnet 20, so none of the lengths overflows.
     let length = u16::try_from(cookie.len()).unwrap_or(0);
+    let subnet_length = client_subnet.map_or(0, |subnet| 8 + prefix_octets(subnet));
     into.push(0);
-    for field in [OPT, UDP_PAYLOAD, 0, 0, length + 4, COOKIE, length] {
+    for field in [OPT, UDP_PAYLOAD, 0, 0, length + 4 + subnet_length, COOKIE, length] {
         into.extend_from_slice(&field.to_be_bytes());
     }
     into.extend_from_slice(cookie);
+    if let Some(subnet) = client_subnet {
+        write_client_subnet(subnet, into);
+    }
+}
+
+/// Family, prefix length, a scope of 0, and as much of the address as the prefix has.
+fn write_client_subnet(subnet: IpNet, into: &mut Vec<u8>) {
+    let octets = prefix_octets(subnet);
+    let family = if subnet.addr().is_ipv4() { 1 } else { 2 };
+    for field in [CLIENT_SUBNET, 4 + octets, family] {
+        into.extend_from_slice(&field.to_be_bytes());
+    }
+    into.extend_from_slice(&[subnet.prefix_len(), 0]);
+    match subnet.network() {
+        IpAddr::V4(address) => into.extend_from_slice(&address.octets()[..octets.into()]),
+        IpAddr::V6(address) => into.extend_from_slice(&address.octets()[..octets.into()]),
+    }
+}
+
+fn prefix_octets(subnet: IpNet) -> u16 {
+    u16::from(subnet.prefix_len()).div_ceil(8)
 }
 
 /// The cookies of one server over one path (RFC 7873).
@@ -138,12 +176,43 @@ mod tests {
         Question::new(Name::parse(name).expect("a name"), kind)
     }
 
+    fn plain(cookie: &[u8]) -> Options<'_> {
+        Options { cookie, client_subnet: None }
+    }
+
+    #[test]
+    fn a_client_subnet_is_the_last_option_cut_to_its_prefix() {
+        for (network, expected) in [
+            ("10.40.7.0/24", &[0, 8, 0, 7, 0, 1, 24, 0, 10, 40, 7][..]),
+            ("10.40.4.0/22", &[0, 8, 0, 7, 0, 1, 22, 0, 10, 40, 4]),
+            ("0.0.0.0/0", &[0, 8, 0, 4, 0, 1, 0, 0]),
+            ("2001:db8:40::/44", &[0, 8, 0, 10, 0, 2, 44, 0, 0x20, 1, 0x0d, 0xb8, 0, 0x40]),
+        ] {
+            let client_subnet = Some(network.parse().expect("a network"));
+            let [mut bytes, mut without] = [Vec::new(), Vec::new()];
+            let options = Options { cookie: &[1; 8], client_subnet };
+            let asked = question("contoso.com", RecordKind::Srv);
+            asked.write(7, Some(options), &mut bytes);
+            asked.write(7, Some(plain(&[1; 8])), &mut without);
+            let (head, tail) = bytes.split_at(without.len());
+            assert_eq!(tail, expected, "{network}");
+            let length = without.len() - 12 - 2;
+            let options = u16::from_be_bytes([head[length], head[length + 1]]);
+            assert_eq!(usize::from(options), 12 + expected.len(), "{network}");
+            hickory_proto::op::Message::from_vec(&bytes).expect("a message");
+        }
+    }
+
     #[test]
     fn a_query_reads_back_through_hickory() {
         use hickory_proto::op::Message;
         use hickory_proto::rr::RecordType;
         let mut bytes = Vec::new();
-        question("_vlmcs._tcp.contoso.com", RecordKind::Srv).write(7, Some(&[1; 24]), &mut bytes);
+        question("_vlmcs._tcp.contoso.com", RecordKind::Srv).write(
+            7,
+            Some(plain(&[1; 24])),
+            &mut bytes,
+        );
         let message = Message::from_vec(&bytes).expect("a message");
         let query = &message.queries[0];
         assert_eq!((message.id, query.query_type), (7, RecordType::SRV));

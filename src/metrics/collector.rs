@@ -15,7 +15,7 @@ use crate::model::{Host, LookupOutcome, Name, Probe, Reachability, Snapshot, Ups
 type Fill = fn(&Snapshot, &mut Family);
 
 /// The families of the estate, in the order of the contract, and what fills each.
-pub(super) const ESTATE: [(&Definition, Fill); 16] = [
+pub(super) const ESTATE: [(&Definition, Fill); 18] = [
     (names::SRV_RECORD_INFO, srv_record_info),
     (names::SRV_RECORDS, srv_records),
     (names::SRV_RECORD_TTL, srv_record_ttl),
@@ -31,6 +31,8 @@ pub(super) const ESTATE: [(&Definition, Fill); 16] = [
     (names::ENDPOINT_CONNECT_DURATION, endpoint_connect_duration),
     (names::ENDPOINT_BIND_DURATION, endpoint_bind_duration),
     (names::FINDINGS, findings),
+    (names::PROFILE_OK, profile_ok),
+    (names::PROFILE_CLIENT_ERROR_INFO, profile_client_error_info),
     (names::DOMAIN_LAST_AUDIT, domain_last_audit),
 ];
 
@@ -146,6 +148,23 @@ fn findings(snapshot: &Snapshot, family: &mut Family) {
     for ((domain, check, severity, state), count) in counts {
         let labels = [domain, check.as_str(), severity.as_str(), state.as_str()];
         family.push(labels.map(Label::from), number(count));
+    }
+}
+
+fn profile_ok(snapshot: &Snapshot, family: &mut Family) {
+    for entry in &snapshot.profiles {
+        if let Some(is_served) = entry.view.is_served() {
+            family.push([Label::from(&*entry.view.profile.name)], truth(is_served));
+        }
+    }
+}
+
+fn profile_client_error_info(snapshot: &Snapshot, family: &mut Family) {
+    for entry in &snapshot.profiles {
+        if let Some(code) = entry.view.client_error() {
+            let (profile, code) = (&*entry.view.profile.name, code.to_string());
+            family.push([Label::from(profile), Label::from(&*code)], 1.0);
+        }
     }
 }
 

@@ -103,6 +103,10 @@ definitions! {
         "How long the last probe's RPC bind took; absent where no reply came.";
     FINDINGS Gauge Count "findings" ["domain" "check" "severity" "state"]
         "How many findings hit the domain; those that hit none have domain=\"\".";
+    PROFILE_OK Gauge Truth "profile_ok" ["profile"]
+        "Whether every product of the profile's clients finds a host that answers; absent where it cannot be told.";
+    PROFILE_CLIENT_ERROR_INFO Gauge Info "profile_client_error_info" ["profile" "code"]
+        "What the profile's clients show.";
     DOMAIN_LAST_AUDIT Gauge Timestamp "domain_last_audit_timestamp_seconds" ["domain"]
         "When the domain was last audited.";
     BUILD_INFO Gauge Info "build_info" ["version"]

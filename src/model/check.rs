@@ -69,11 +69,11 @@ checks! {
     HostDegraded "host-degraded" Warning true;
     HostSlow "host-slow" Info true;
     AllHostsDown "all-hosts-down" Critical true;
-    ProfileNoSuffix "profile-no-suffix" Critical false;
-    ProfileNoKms "profile-no-kms" Critical false;
-    ProfileShadowed "profile-shadowed" Critical false;
-    ProfilePinned "profile-pinned" Info false;
-    ProfileBelowThreshold "profile-below-threshold" Info false;
+    ProfileNoSuffix "profile-no-suffix" Critical true;
+    ProfileNoKms "profile-no-kms" Critical true;
+    ProfileShadowed "profile-shadowed" Critical true;
+    ProfilePinned "profile-pinned" Info true;
+    ProfileBelowThreshold "profile-below-threshold" Info true;
 }
 
 display_and_serialize_as_str!(Check);

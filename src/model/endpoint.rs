@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::Name;
 
 /// From where a question or a probe leaves; the default path is empty: the kernel chooses.
@@ -14,6 +16,9 @@ pub struct Path {
     pub source: Option<IpAddr>,
     /// The interface to bind to (`SO_BINDTODEVICE`).
     pub interface: Option<Arc<str>>,
+    /// The network that DNS servers are told the question is for (EDNS Client Subnet, RFC 7871), so that
+    /// views by network answer as they would there. Nothing is sent from it.
+    pub client_subnet: Option<IpNet>,
 }
 
 impl Path {
@@ -23,14 +28,18 @@ impl Path {
     }
 }
 
-/// Empty for the default path, else `source`, `%interface` or `source%interface`.
+/// Empty for the default path, else `source`, `%interface` or `source%interface`, and `+network` where
+/// servers are told one.
 impl fmt::Display for Path {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(source) = self.source {
             write!(formatter, "{source}")?;
         }
-        match &self.interface {
-            Some(interface) => write!(formatter, "%{interface}"),
+        if let Some(interface) = &self.interface {
+            write!(formatter, "%{interface}")?;
+        }
+        match self.client_subnet {
+            Some(network) => write!(formatter, "+{network}"),
             None => Ok(()),
         }
     }
@@ -150,7 +159,14 @@ mod tests {
     #[test]
     fn the_default_path_is_empty() {
         assert_eq!(Path::default().to_string(), "");
-        let path = Path { source: Some([10, 0, 0, 9].into()), interface: Some("eth1".into()) };
+        let network = "10.0.0.0/24".parse().expect("a network");
+        let mut path = Path {
+            source: Some([10, 0, 0, 9].into()),
+            interface: Some("eth1".into()),
+            client_subnet: Some(network),
+        };
+        assert_eq!(path.to_string(), "10.0.0.9%eth1+10.0.0.0/24");
+        path.client_subnet = None;
         assert_eq!(path.to_string(), "10.0.0.9%eth1");
         assert!(!path.suits(IpAddr::from([0_u16; 8])));
     }

@@ -39,7 +39,7 @@ pub struct Finding {
     pub client_error: Option<ClientError>,
     /// Commands to see and to mend it, with the subject's own values.
     pub remedy: String,
-    /// From the config: of the domain, resolver or host.
+    /// From the config: of the domain, resolver, host or profile.
     pub labels: Labels,
 }
 
@@ -179,10 +179,12 @@ pub enum Subject {
         /// The host that it names.
         host: Host,
     },
+    /// A declared client.
+    Profile(Arc<str>),
 }
 
 /// `domain:east.contoso.com`, `server:10.0.0.53`, `host:kms.contoso.com:1688`,
-/// `record:east.contoso.com/kms.contoso.com:1688`.
+/// `record:east.contoso.com/kms.contoso.com:1688`, `profile:berlin-lab`.
 impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -190,6 +192,7 @@ impl fmt::Display for Subject {
             Self::Server(upstream) => write!(formatter, "server:{}", upstream.server),
             Self::Host(host) => write!(formatter, "host:{host}"),
             Self::Record { domain, host } => write!(formatter, "record:{domain}/{host}"),
+            Self::Profile(name) => write!(formatter, "profile:{name}"),
         }
     }
 }

@@ -59,7 +59,24 @@ pub struct Answer {
     pub detail: Option<Arc<str>>,
 }
 
+/// What the detail of an outcome says where this machine lacks what the path names: it says nothing
+/// of the peer. `what` is `source 10.40.7.250` or `interface eth1`.
+pub fn not_here(what: impl std::fmt::Display) -> String {
+    format!("the {what} {NOT_HERE}")
+}
+
+const NOT_HERE: &str = "is not on this machine";
+
+fn lacks_path(detail: Option<&Arc<str>>) -> bool {
+    detail.is_some_and(|detail| detail.ends_with(NOT_HERE))
+}
+
 impl Answer {
+    /// Whether nothing was asked, as this machine lacks the path's source or interface.
+    pub fn lacks_path(&self) -> bool {
+        self.outcome == LookupOutcome::Unreachable && lacks_path(self.detail.as_ref())
+    }
+
     /// An answer without any data.
     pub fn bare(outcome: LookupOutcome) -> Self {
         Self {
@@ -189,6 +206,11 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Whether nothing was tried, as this machine lacks the path's source or interface.
+    pub fn lacks_path(&self) -> bool {
+        self.outcome == ProbeOutcome::Unreachable && lacks_path(self.detail.as_ref())
+    }
+
     /// A probe that got nowhere.
     pub fn bare(outcome: ProbeOutcome) -> Self {
         Self { outcome, connect: None, bind: None, rejected_by: None, detail: None }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::finding::Severity;
 use super::observation::display_and_serialize_as_str;
 use super::srv::KMS_PORT;
-use super::{Check, Host, Labels, LookupKey, Name, Path, RecordKind, Upstream};
+use super::{Check, Host, Labels, LookupKey, Name, Path, Profile, RecordKind, Upstream};
 
 /// What is watched, from where, and how.
 #[derive(Debug, Clone)]
@@ -23,14 +23,20 @@ pub struct Plan {
     pub probe: ProbeSettings,
     /// The resolvers, in the order of the config; at least one.
     pub resolvers: Vec<Arc<Resolver>>,
-    /// The domains, sorted by name, each name once; at least one.
+    /// The domains, sorted by name, each name once: those of the config, and the suffixes of profiles.
+    /// At least one, or a profile.
     pub domains: Vec<Arc<PlannedDomain>>,
+    /// The declared clients, in the order of the config.
+    pub profiles: Vec<Arc<Profile>>,
     /// What is known of a host, by target.
     pub hosts: HashMap<Name, Arc<HostNote>>,
     /// Accepted findings, in the order of the config.
     pub exceptions: Vec<Exception>,
     /// The pages and metrics.
     pub web: WebSettings,
+    /// Whether every server is asked for a target's addresses in each interval, and not one in turn; for
+    /// one pass that must not wait for a server that is dead.
+    pub asks_all: bool,
     /// The well-known port that port-mismatch and port-unusual compare with; only tests and the demo
     /// change it.
     pub kms_port: u16,
@@ -46,9 +52,11 @@ impl Plan {
             probe: ProbeSettings::default(),
             resolvers: Vec::new(),
             domains: Vec::new(),
+            profiles: Vec::new(),
             hosts: HashMap::new(),
             exceptions: Vec::new(),
             web: WebSettings::default(),
+            asks_all: false,
             kms_port: KMS_PORT,
         }
     }
@@ -58,6 +66,39 @@ impl Plan {
     pub fn stale_after(&self) -> Duration {
         let silence = (self.dns.timeout * self.dns.attempts).max(self.probe.timeout);
         (self.interval.max(self.true_interval) * 3).max(self.interval * 2 + silence)
+    }
+
+    /// Every resolver over every path that is used: those of the config, then those of profiles with a
+    /// path of their own; each once.
+    pub fn asked_resolvers(&self) -> impl Iterator<Item = &Arc<Resolver>> {
+        let own = |(at, profile): (usize, &'_ Arc<Profile>)| {
+            let is_first = || {
+                self.profiles[..at].iter().all(|one| !Arc::ptr_eq(&one.resolver, &profile.resolver))
+            };
+            profile.resolver.base.is_some() && is_first()
+        };
+        let derived = self.profiles.iter().enumerate().filter(move |one| own(*one));
+        self.resolvers.iter().chain(derived.map(|(_, profile)| &profile.resolver))
+    }
+
+    /// The SRV lookups that profiles need beyond those of the domains: where the same server is asked
+    /// over another path. Each once.
+    pub fn profile_keys(&self) -> Vec<LookupKey> {
+        let mut keys: Vec<LookupKey> = Vec::new();
+        for domain in self.profiles.iter().flat_map(|profile| profile.search.iter()) {
+            let known = self.domains.binary_search_by(|known| known.name.cmp(&domain.name));
+            let asked = known.map_or(&[][..], |at| &self.domains[at].resolvers);
+            let is_asked = |upstream: &&Arc<Upstream>| {
+                asked.iter().flat_map(|resolver| &resolver.upstreams).any(|one| one == *upstream)
+            };
+            for upstream in domain.resolvers.iter().flat_map(|resolver| &resolver.upstreams) {
+                let key = domain.srv_key(upstream);
+                if !is_asked(&upstream) && !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+        keys
     }
 
     /// Whether a host's endpoints are probed from here at all.
@@ -140,6 +181,38 @@ pub struct Resolver {
     pub path: Arc<Path>,
     /// From the config.
     pub labels: Labels,
+    /// The resolver of the config that this one is, over a profile's path.
+    pub base: Option<Arc<Resolver>>,
+}
+
+impl Resolver {
+    /// The same servers over another path, as far as they are of its family; itself where the path is
+    /// its own.
+    pub fn over(self: &Arc<Self>, path: Path) -> Arc<Self> {
+        if *self.path == path {
+            return self.clone();
+        }
+        let suits = |upstream: &&Arc<Upstream>| path.suits(upstream.server.address.ip());
+        let over = |upstream: &Arc<Upstream>| {
+            Arc::new(Upstream { server: upstream.server, path: path.clone() })
+        };
+        Arc::new(Self {
+            name: self.name.clone(),
+            upstreams: self.upstreams.iter().filter(suits).map(over).collect(),
+            labels: self.labels.clone(),
+            base: Some(self.clone()),
+            path: Arc::new(path),
+        })
+    }
+
+    /// Tells it apart from every other resolver of a plan: its name, and the path where that is a
+    /// profile's.
+    pub fn scope(&self) -> String {
+        match self.base {
+            None => self.name.to_string(),
+            Some(_) => format!("{} from {}", self.name, self.path),
+        }
+    }
 }
 
 /// A domain as configured.
@@ -170,6 +243,11 @@ impl PlannedDomain {
     ) -> Self {
         let owner = Name::owner_of(&name);
         Self { name, owner, resolvers, kms, hosts, labels }
+    }
+
+    /// A domain that only profiles name: no record there is fine.
+    pub fn optional(name: &Name, resolvers: Arc<[Arc<Resolver>]>) -> Arc<Self> {
+        Arc::new(Self::new(name.clone(), resolvers, KmsMode::Optional, None, Labels::default()))
     }
 
     /// The SRV lookup of this domain on one of its servers.

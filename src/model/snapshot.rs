@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::discovery::{Choice, Verdict};
+use super::finding::ClientError;
 use super::observation::display_and_serialize_as_str;
 use super::{
-    Answer, Finding, Host, Path, PlannedDomain, Probe, Record, Resolver, Status, Upstream,
+    Answer, Discovery, Finding, Host, Path, PlannedDomain, Probe, Profile, Record, Resolver,
+    Status, Upstream,
 };
 
 /// The immutable state after an audit: a generation number and `Arc`s of parts, unchanged ones
@@ -25,8 +28,10 @@ pub struct Snapshot {
     pub status: Status,
     /// Sorted by name.
     pub domains: Vec<DomainEntry>,
-    /// Every host that some domain publishes, sorted.
+    /// Every host that some domain publishes or some profile's clients come to, sorted.
     pub hosts: Vec<Arc<HostView>>,
+    /// The declared clients, in the order of the config.
+    pub profiles: Vec<ProfileEntry>,
     /// Active and suppressed ones; sorted by severity (worst first), check, subject, id.
     pub findings: Vec<Arc<Finding>>,
     /// Counts.
@@ -75,7 +80,7 @@ pub struct LeftOut {
 }
 
 /// What one server said last.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AnswerView {
     /// The group that the server was asked for.
     pub resolver: Arc<Resolver>,
@@ -169,12 +174,65 @@ pub struct EndpointView {
     pub at: Option<Timestamp>,
 }
 
+/// A declared client with what the findings about it make of it.
+#[derive(Debug, Clone)]
+pub struct ProfileEntry {
+    /// The worst active finding about it.
+    pub status: Status,
+    /// What was seen of it.
+    pub view: Arc<ProfileView>,
+}
+
+/// How a declared client finds its hosts, over its own path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileView {
+    /// As configured.
+    pub profile: Arc<Profile>,
+    /// Of Windows.
+    pub windows: Discovery,
+    /// Of Office; differs only where a fixed host does.
+    pub office: Discovery,
+    /// What each server said last of each domain of the search, in the order of the search and the
+    /// servers; those not yet asked are left out.
+    pub answers: Vec<(Arc<PlannedDomain>, AnswerView)>,
+}
+
+impl ProfileView {
+    /// Of both products, Windows first.
+    pub fn discoveries(&self) -> impl Iterator<Item = &Discovery> {
+        [&self.windows, &self.office].into_iter()
+    }
+
+    /// What its clients show in the end; Windows' counts before Office's.
+    pub fn client_error(&self) -> Option<ClientError> {
+        self.discoveries().find_map(|discovery| discovery.failure()?.error)
+    }
+
+    /// Whether every product is served (`true`), some is not (`false`), or that cannot be told.
+    pub fn is_served(&self) -> Option<bool> {
+        let fails = self.discoveries().any(|discovery| discovery.failure().is_some());
+        let served = self.discoveries().all(|discovery| discovery.verdict == Verdict::Served);
+        (fails || served).then_some(served)
+    }
+
+    /// Every host that its clients may pick, each once: Windows' first.
+    pub fn choices(&self) -> Vec<&Choice> {
+        let mut choices: Vec<&Choice> = Vec::new();
+        for choice in self.discoveries().flat_map(|discovery| &discovery.hosts) {
+            if !choices.iter().any(|known| known.host == choice.host) {
+                choices.push(choice);
+            }
+        }
+        choices
+    }
+}
+
 /// Counts over a snapshot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Configured domains.
     pub domains: usize,
-    /// Published hosts.
+    /// Hosts that are published or that profiles come to.
     pub hosts: usize,
     /// Their endpoints.
     pub endpoints: usize,

@@ -14,7 +14,7 @@ use crate::model::observation::MAX_ENDPOINTS;
 use crate::model::plan::Depth;
 use crate::model::srv::naming_hosts;
 use crate::model::{
-    EndpointKey, LookupKey, Name, Plan, PlannedDomain, Reachability, Record, Resolver,
+    EndpointKey, LookupKey, Name, Plan, PlannedDomain, Profile, Reachability, Record, Resolver,
 };
 
 use super::resolution::{ADDRESS_KINDS, Resolution, Verdict, resolve};
@@ -43,7 +43,8 @@ impl Turn {
     pub const ALWAYS: Self = Self { every: 1, offset: 0 };
 }
 
-/// The SRV lookups of a plan: every domain on every server that it is asked of, each once.
+/// The SRV lookups of a plan: every domain on every server that it is asked of, and over the paths of
+/// the profiles that search it; each once.
 pub fn srv_keys(plan: &Plan) -> Vec<LookupKey> {
     let mut keys = Vec::new();
     for domain in &plan.domains {
@@ -56,6 +57,7 @@ pub fn srv_keys(plan: &Plan) -> Vec<LookupKey> {
             }
         }
     }
+    keys.extend(plan.profile_keys());
     keys
 }
 
@@ -70,6 +72,7 @@ pub fn work(plan: &Plan, state: &State, now: Timestamp) -> Work {
         work: Work::default(),
     };
     plan.domains.iter().for_each(|domain| planner.add_domain(domain));
+    plan.profiles.iter().for_each(|profile| planner.add_profile(profile));
     planner.work
 }
 
@@ -117,17 +120,33 @@ impl<'a> Planner<'a> {
             let mut records = naming_hosts(held_records(self.state, domain, resolver));
             records.sort_unstable_by_key(|record| (record.priority, &record.target, record.port));
             for record in records {
-                self.add_host(resolver, record, &mut room);
+                self.add_host(resolver, &record.target, record.port, &mut room);
             }
         }
     }
 
-    fn add_host(&mut self, resolver: &'a Arc<Resolver>, record: &'a Record, room: &mut usize) {
-        let key = (Arc::as_ptr(resolver), &record.target, record.port);
+    /// What its clients may come to over its path. What a domain brings already is the same key.
+    fn add_profile(&mut self, profile: &'a Profile) {
+        profile.search.iter().for_each(|domain| self.add_domain(domain));
+        for (host, _) in profile.fixed_hosts() {
+            let mut room = MAX_ENDPOINTS;
+            self.add_host(&profile.resolver, &host.target, host.port, &mut room);
+        }
+    }
+
+    fn add_host(
+        &mut self,
+        resolver: &'a Arc<Resolver>,
+        target: &'a Name,
+        port: u16,
+        room: &mut usize,
+    ) {
+        let key = (Arc::as_ptr(resolver), target, port);
         if !self.hosts.contains_key(&key) {
-            let resolution = resolve(self.state, resolver, &record.target, &self.horizon);
-            self.add_target(resolver, &record.target, resolution.verdict);
-            let endpoints = endpoints_of(self.plan, self.state, resolver, record, resolution);
+            let resolution = resolve(self.state, resolver, target, &self.horizon);
+            self.add_target(resolver, target, resolution.verdict);
+            let endpoints =
+                endpoints_of(self.plan, self.state, resolver, (target, port), resolution);
             self.hosts.insert(key, endpoints);
         }
         let Some(endpoints) = self.hosts.get_mut(&key) else { return };
@@ -150,7 +169,7 @@ impl<'a> Planner<'a> {
             let upstream = resolver.upstreams[first].clone();
             self.state.lookup(&LookupKey { upstream, name: target.clone(), kind: *kind }).is_some()
         });
-        let all = asked_first && verdict != Verdict::Resolved;
+        let all = self.plan.asks_all || asked_first && verdict != Verdict::Resolved;
         let count = resolver.upstreams.len();
         for (position, upstream) in resolver.upstreams.iter().enumerate() {
             let turn = match all {
@@ -179,10 +198,10 @@ fn endpoints_of(
     plan: &Plan,
     state: &State,
     resolver: &Resolver,
-    record: &Record,
+    (target, port): (&Name, u16),
     resolution: Resolution,
 ) -> Endpoints {
-    if !plan.is_probed(&record.target) {
+    if !plan.is_probed(target) {
         return Endpoints { keys: Vec::new(), reserved: 0, are_added: true };
     }
     let reserved = usize::from(resolution.verdict == Verdict::Pending);
@@ -193,8 +212,8 @@ fn endpoints_of(
             address: SocketAddr::new(address, port),
         }
     };
-    let mut keys: Vec<EndpointKey> = suiting.map(at_port(record.port)).collect();
-    if record.port != plan.kms_port && plan.probe.depth == Depth::Rpc && fails(state, &keys) {
+    let mut keys: Vec<EndpointKey> = suiting.map(at_port(port)).collect();
+    if port != plan.kms_port && plan.probe.depth == Depth::Rpc && fails(state, &keys) {
         let elsewhere: Vec<_> =
             keys.iter().map(|key| at_port(plan.kms_port)(key.address.ip())).collect();
         keys.extend(elsewhere);

@@ -24,10 +24,8 @@ use crate::model::{Finding, Snapshot, Status, Subject};
 /// explains it, and one that passes where no finding is active. What hits no domain is a suite of its own,
 /// named like its subject.
 pub fn document(snapshot: &Snapshot) -> Document {
-    let by_id = snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
-    let report = Report { snapshot, index: Index::of(snapshot), by_id };
-    let items: Vec<Arc<Item>> =
-        snapshot.findings.iter().map(|finding| Arc::new(report.item(finding))).collect();
+    let report = Report::of(snapshot);
+    let items = report.items();
     Document {
         title: "kmswatch check".to_owned(),
         status: snapshot.status,
@@ -40,6 +38,11 @@ pub fn document(snapshot: &Snapshot) -> Document {
     }
 }
 
+/// Each finding of a snapshot as an item, in the snapshot's order.
+pub(super) fn items(snapshot: &Snapshot) -> Vec<Arc<Item>> {
+    Report::of(snapshot).items()
+}
+
 /// Of a list in a cell or a sentence: with more, a page is not read but searched, and JSON has all.
 const MOST_LISTED: usize = 12;
 
@@ -49,7 +52,16 @@ struct Report<'a> {
     by_id: HashMap<&'a FindingId, &'a Finding>,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let by_id = snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
+        Self { snapshot, index: Index::of(snapshot), by_id }
+    }
+
+    fn items(&self) -> Vec<Arc<Item>> {
+        self.snapshot.findings.iter().map(|finding| Arc::new(self.item(finding))).collect()
+    }
+
     fn sections(&self, items: &[Arc<Item>]) -> Vec<Section> {
         let of_tables = |title: &str, table: Table| Section {
             title: title.to_owned(),

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::model::discovery::{Choice, Effect, End, Failover, Failure, Reason, Step, Verdict};
 use crate::model::finding::{ClientError, FindingId};
 use crate::model::snapshot::{
     AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
-    Summary,
+    ProfileEntry, ProfileView, Summary,
 };
 use crate::model::{
-    Answer, Check, Finding, FindingState, Flags, Host, KmsMode, Labels, LookupOutcome, Name, Path,
-    PlannedDomain, Probe, ProbeOutcome, Record, Resolver, Server, Severity, Snapshot, Status,
-    Subject, Transport, Upstream,
+    Answer, Check, Discovery, Finding, FindingState, Flags, Host, KmsMode, Labels, LookupOutcome,
+    Name, Path, PlannedDomain, Probe, ProbeOutcome, Product, Profile, Record, Resolver, Server,
+    Severity, Snapshot, Status, Subject, Transport, Upstream,
 };
 
 /// Two domains that are well and one that should have no KMS and has none.
@@ -99,6 +100,61 @@ pub(crate) fn troubled() -> Snapshot {
     snapshot(domains, hosts, trouble())
 }
 
+/// [`healthy`] with three profiles: one served by the hosts in the east, one that shows 0x8007007B but
+/// for Office, which has a dead fixed host, and one of which nothing is known.
+pub(crate) fn with_profiles() -> Snapshot {
+    let mut snapshot = healthy();
+    let east = name("east.example");
+    let choice = |target: &str, share, status| Choice {
+        host: named_host(target),
+        priority: 10,
+        weight: 0,
+        share,
+        live_share: share,
+        status,
+    };
+    let discovery = |end, hosts, verdict| Discovery {
+        product: Product::Windows,
+        steps: Vec::new(),
+        end,
+        hosts,
+        failovers: Vec::new(),
+        verdict,
+        hidden: None,
+    };
+    let hosts = vec![
+        choice("kms-e1.east.example", 0.75, HostStatus::Up),
+        choice("kms-e2.east.example", 0.25, HostStatus::Up),
+    ];
+    let mut served = discovery(End::Answered(east.clone()), hosts, Verdict::Served);
+    let ends = Effect::Ends;
+    served.steps =
+        vec![Step { domain: east.clone(), outcome: Some(LookupOutcome::Records), effect: ends }];
+    served.failovers = vec![Failover {
+        host: named_host("kms-e1.east.example"),
+        takes_over: vec![(named_host("kms-e2.east.example"), 1.0)],
+        verdict: Verdict::Served,
+    }];
+    let fails = |reason, code| {
+        Verdict::Fails(Failure { reason, domain: None, error: Some(ClientError(code)) })
+    };
+    let none = discovery(End::NoSuffix, vec![], fails(Reason::NoSuffix, 0x8007_007B));
+    let dead = vec![choice("kms-w1.west.example", 1.0, HostStatus::Down)];
+    let pinned = discovery(End::Fixed, dead, fails(Reason::FixedHostDown, 0xC004_F074));
+    let unknown = discovery(End::Unknown(east), vec![], Verdict::Unknown);
+    let entry = |name: &str, status, windows: Discovery, office: Discovery| {
+        let profile = Arc::new(Profile::of(name, hq()));
+        let view = ProfileView { profile, windows, office, answers: Vec::new() };
+        ProfileEntry { status, view: Arc::new(view) }
+    };
+    snapshot.profiles = vec![
+        entry("lab", Status::Ok, served.clone(), served),
+        entry("shop", Status::Critical, none, pinned),
+        entry("van", Status::Ok, unknown.clone(), unknown),
+    ];
+    snapshot
+}
+
 fn trouble() -> Vec<Arc<Finding>> {
     let down = Finding {
         client_error: Some(ClientError(0xC004_F074)),
@@ -172,6 +228,7 @@ pub(crate) fn snapshot(
         domains,
         hosts,
         findings,
+        profiles: Vec::new(),
         summary,
     }
 }
@@ -309,6 +366,7 @@ pub(crate) fn resolver(resolver_name: &str, path: &Path, addresses: &[&str]) -> 
         upstreams: upstreams.collect(),
         path: Arc::new(path.clone()),
         labels: Arc::new(BTreeMap::new()),
+        base: None,
     })
 }
 

@@ -7,17 +7,30 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::preflight::RunJson;
+use crate::model::discovery::{Choice, Effect, Failover, Step};
 use crate::model::finding::{ClientError, Evidence, FindingId};
 use crate::model::snapshot::{
-    AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut,
+    AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut, ProfileEntry,
 };
 use crate::model::{
-    Finding, FindingState, KmsMode, Labels, LookupOutcome, Name, Path, ProbeOutcome, Record,
-    Server, Severity, Snapshot, Status, Subject,
+    Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path, Preflight,
+    ProbeOutcome, Record, Selection, Server, Severity, Snapshot, Status, Subject,
 };
 
 /// The whole report.
 pub fn json(snapshot: &Snapshot) -> impl Serialize {
+    report(snapshot)
+}
+
+/// The report of a preflight: the same keys, and `preflight` with the steps of each profile. `status`
+/// holds that of the steps, too.
+pub fn json_preflight(preflight: &Preflight) -> impl Serialize {
+    let steps = Some(preflight.runs.iter().map(RunJson::from).collect());
+    Report { status: preflight.status(), preflight: steps, ..report(&preflight.snapshot) }
+}
+
+fn report(snapshot: &Snapshot) -> Report<'_> {
     Report {
         version: 1,
         vantage: None,
@@ -26,9 +39,10 @@ pub fn json(snapshot: &Snapshot) -> impl Serialize {
         status: snapshot.status,
         domains: &snapshot.domains,
         hosts: &snapshot.hosts,
-        profiles: [],
+        profiles: &snapshot.profiles,
         findings: &snapshot.findings,
         summary: SummaryJson::of(snapshot),
+        preflight: None,
     }
 }
 
@@ -75,10 +89,13 @@ struct Report<'a> {
     domains: &'a [DomainEntry],
     #[serde(serialize_with = "each::<_, HostJson, _>")]
     hosts: &'a [std::sync::Arc<HostView>],
-    profiles: [(); 0],
+    #[serde(serialize_with = "each::<_, ProfileJson, _>")]
+    profiles: &'a [ProfileEntry],
     #[serde(serialize_with = "each::<_, FindingJson, _>")]
     findings: &'a [std::sync::Arc<Finding>],
     summary: SummaryJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preflight: Option<Vec<RunJson<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -254,6 +271,131 @@ impl<'a> EndpointJson<'a> {
 }
 
 #[derive(Serialize)]
+struct ProfileJson<'a> {
+    name: &'a str,
+    status: Status,
+    /// The suffix that answered.
+    domain: Option<&'a Name>,
+    #[serde(serialize_with = "each_shown")]
+    kms_hosts: Vec<&'a Host>,
+    client_error: Option<ClientError>,
+    resolver: &'a str,
+    #[serde(serialize_with = "shown")]
+    path: &'a Path,
+    selection: Selection,
+    windows: DiscoveryJson<'a>,
+    office: DiscoveryJson<'a>,
+}
+
+impl<'a> From<&'a ProfileEntry> for ProfileJson<'a> {
+    fn from(entry: &'a ProfileEntry) -> Self {
+        let (view, profile) = (&*entry.view, &*entry.view.profile);
+        Self {
+            name: &profile.name,
+            status: entry.status,
+            domain: view.windows.domain().or(view.office.domain()),
+            kms_hosts: view.choices().into_iter().map(|choice| &choice.host).collect(),
+            client_error: view.client_error(),
+            resolver: &profile.resolver.name,
+            path: profile.path(),
+            selection: profile.selection,
+            windows: DiscoveryJson::from(&view.windows),
+            office: DiscoveryJson::from(&view.office),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DiscoveryJson<'a> {
+    verdict: &'static str,
+    end: &'static str,
+    client_error: Option<ClientError>,
+    #[serde(serialize_with = "each::<_, StepJson, _>")]
+    search: &'a [Step],
+    #[serde(serialize_with = "each::<_, ChoiceJson, _>")]
+    hosts: &'a [Choice],
+    #[serde(serialize_with = "each::<_, FailoverJson, _>")]
+    if_fails: &'a [Failover],
+}
+
+impl<'a> From<&'a Discovery> for DiscoveryJson<'a> {
+    fn from(discovery: &'a Discovery) -> Self {
+        Self {
+            verdict: discovery.verdict.as_str(),
+            end: discovery.end.as_str(),
+            client_error: discovery.verdict.error(),
+            search: &discovery.steps,
+            hosts: &discovery.hosts,
+            if_fails: &discovery.failovers,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StepJson<'a> {
+    domain: &'a Name,
+    outcome: Option<LookupOutcome>,
+    effect: Effect,
+}
+
+impl<'a> From<&'a Step> for StepJson<'a> {
+    fn from(step: &'a Step) -> Self {
+        Self { domain: &step.domain, outcome: step.outcome, effect: step.effect }
+    }
+}
+
+#[derive(Serialize)]
+struct ChoiceJson<'a> {
+    target: &'a Name,
+    port: u16,
+    share: f64,
+    live_share: f64,
+    status: HostStatus,
+}
+
+impl<'a> From<&'a Choice> for ChoiceJson<'a> {
+    fn from(choice: &'a Choice) -> Self {
+        let Choice { host, share, live_share, status, .. } = choice;
+        Self {
+            target: &host.target,
+            port: host.port,
+            share: *share,
+            live_share: *live_share,
+            status: *status,
+        }
+    }
+}
+
+/// What happens if this host fails next.
+#[derive(Serialize)]
+struct FailoverJson<'a> {
+    #[serde(serialize_with = "shown")]
+    host: &'a Host,
+    verdict: &'static str,
+    client_error: Option<ClientError>,
+    takes_over: Vec<TakesOverJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TakesOverJson<'a> {
+    #[serde(serialize_with = "shown")]
+    host: &'a Host,
+    share: f64,
+}
+
+impl<'a> From<&'a Failover> for FailoverJson<'a> {
+    fn from(failover: &'a Failover) -> Self {
+        let takes = failover.takes_over.iter();
+        Self {
+            host: &failover.host,
+            verdict: failover.verdict.as_str(),
+            client_error: failover.verdict.error(),
+            takes_over: takes.map(|(host, share)| TakesOverJson { host, share: *share }).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct FindingJson<'a> {
     id: &'a FindingId,
     check: crate::model::Check,
@@ -323,13 +465,17 @@ fn probed<S: Serializer>(items: &&[EndpointView], serializer: S) -> Result<S::Ok
     serializer.collect_seq(items.iter().filter_map(EndpointJson::of))
 }
 
-fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+fn each_shown<S: Serializer>(items: &[impl Display], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(ToString::to_string))
+}
+
+pub(super) fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 /// Microseconds are as fine as anything here is measured.
 #[expect(clippy::cast_precision_loss, reason = "2^52 µs are 142 years")]
-fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e6
 }
 
@@ -400,6 +546,31 @@ mod tests {
         });
         assert_eq!(parsed(&json_hosts(&snapshot))[3], expected);
         assert_eq!(parsed(&json(&snapshot))["hosts"][3], expected);
+    }
+
+    #[test]
+    fn a_profile_shows_its_search_and_what_happens_if_a_host_fails() {
+        let snapshot = fixture::with_profiles();
+        let profiles = &parsed(&json(&snapshot))["profiles"];
+        let (one, other) = ("kms-e1.east.example", "kms-e2.east.example");
+        let host = |target: &str, share: f64| value!({ "target": target, "port": 1688, "share": share, "live_share": share, "status": "up" });
+        let served = value!({
+            "verdict": "served", "end": "answered", "client_error": null,
+            "search": [{ "domain": "east.example", "outcome": "records", "effect": "ends" }],
+            "hosts": [host(one, 0.75), host(other, 0.25)],
+            "if_fails": [{ "host": format!("{one}:1688"), "verdict": "served", "client_error": null,
+                           "takes_over": [{ "host": format!("{other}:1688"), "share": 1.0 }] }],
+        });
+        let expected = value!({
+            "name": "lab", "status": "ok", "domain": "east.example",
+            "kms_hosts": [format!("{one}:1688"), format!("{other}:1688")], "client_error": null,
+            "resolver": "hq", "path": "", "selection": "weighted", "windows": served, "office": served,
+        });
+        assert_eq!(profiles[0], expected);
+        let shop = &profiles[1];
+        assert_eq!((&shop["domain"], &shop["client_error"]), (&Value::Null, &value!("0x8007007B")));
+        assert_eq!(shop["kms_hosts"], value!(["kms-w1.west.example:1688"]));
+        assert_eq!(shop["office"]["client_error"], "0xC004F074");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod json;
 mod junit;
 mod markdown;
 mod nagios;
+mod preflight;
 mod targets;
 mod text;
 
@@ -25,11 +26,15 @@ pub(crate) mod fixture;
 pub use checked::document;
 pub use document::{Cell, Document, Item, Remedy, Section, State, Suite, Table};
 pub use html::html;
+pub use human::preflight::{preflight_end, preflight_head, preflight_step};
 pub use human::{Style, human, verdict};
-pub use json::{json, json_domain, json_domains, json_findings, json_hosts, json_text};
+pub use json::{
+    json, json_domain, json_domains, json_findings, json_hosts, json_preflight, json_text,
+};
 pub use junit::junit;
 pub use markdown::markdown;
-pub use nagios::{Plugin, nagios, nagios_unknown};
+pub use nagios::{Plugin, nagios, nagios_preflight, nagios_unknown};
+pub use preflight::{preflight_document, preflight_verdict};
 pub use targets::targets;
 
 /// The worst active finding of at least this severity; what exit codes and states follow from.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::text::{clean, counted};
-use super::{verdict, worst};
+use super::{preflight_verdict, verdict, worst};
 use crate::model::snapshot::AnswerView;
-use crate::model::{Finding, Severity, Snapshot};
+use crate::model::{Finding, Preflight, Severity, Snapshot, Status};
 
 /// What of the plan the output needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,27 @@ pub fn nagios(snapshot: &Snapshot, plugin: &Plugin) -> String {
     let mut text = format!("KMS {state} - {} | {}\n", plain(&said), perfdata(snapshot, plugin));
     for line in worst_findings(snapshot, plugin.fail_on) {
         text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The output of a preflight: its long output is the steps that count, then the findings.
+pub fn nagios_preflight(preflight: &Preflight, plugin: &Plugin) -> String {
+    let (snapshot, status) = (&preflight.snapshot, preflight.status());
+    let state = match status {
+        Status::Critical => "CRITICAL",
+        status if status >= plugin.fail_on.into() => "WARNING",
+        _ => "OK",
+    };
+    let said = preflight_verdict(preflight);
+    let mut text = format!("KMS {state} - {} | {}\n", plain(&said), perfdata(snapshot, plugin));
+    let steps = preflight.runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step)));
+    let least = Status::from(plugin.fail_on.min(Severity::Warning));
+    let counting = steps.filter(|(_, step)| step.state.status() >= least);
+    for (run, step) in counting.take(MOST_LINES) {
+        let name = &run.profile.name;
+        text.push_str(&shortened(&format!("{} {name} {}: {}", step.state, step.id, step.message)));
         text.push('\n');
     }
     text
@@ -74,8 +95,11 @@ fn worst_findings(snapshot: &Snapshot, fail_on: Severity) -> Vec<String> {
 
 fn line(finding: &Finding) -> String {
     let error = finding.client_error.map_or(String::new(), |code| format!(" ({code})"));
-    let line =
-        plain(&format!("{} {}{error}: {}", finding.severity, finding.check, finding.message));
+    shortened(&format!("{} {}{error}: {}", finding.severity, finding.check, finding.message))
+}
+
+fn shortened(line: &str) -> String {
+    let line = plain(line);
     if line.chars().count() <= LONGEST_LINE {
         return line;
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kmswatch::model::plan::ListedHost;
+use kmswatch::model::profile::Machines;
 use kmswatch::model::{
     Answer, Check, EndpointKey, Flags, Host, KmsMode, Labels, LookupKey, LookupOutcome, Name,
-    Observation, Path, Plan, PlannedDomain, Probe, ProbeOutcome, Record, RecordKind, Resolver,
-    Server, Severity, Transport, Upstream,
+    Observation, Path, Plan, PlannedDomain, Probe, ProbeOutcome, Profile, Record, RecordKind,
+    Resolver, Server, Severity, Transport, Upstream,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -36,7 +37,8 @@ pub fn start() -> Timestamp {
 /// The steps as observations of the plan's own keys, in the order of their times.
 pub fn observations(plan: &Plan, steps: &[Step]) -> Vec<Observation> {
     let upstreams: Vec<&Arc<Upstream>> =
-        plan.resolvers.iter().flat_map(|resolver| &resolver.upstreams).collect();
+        plan.asked_resolvers().flat_map(|resolver| &resolver.upstreams).collect();
+    let paths: Vec<&Arc<Path>> = plan.asked_resolvers().map(|resolver| &resolver.path).collect();
     let mut at = start();
     let observe = |step: &Step| {
         at += SignedDuration::from_secs(step.after);
@@ -54,7 +56,7 @@ pub fn observations(plan: &Plan, steps: &[Step]) -> Vec<Observation> {
                 lookup(server, target.get(&targets()).clone(), *kind, answer)
             }
             Seen::Probe { path, address, port, probe } => {
-                let path = path.get(&plan.resolvers).path.clone();
+                let path = (*path.get(&paths)).clone();
                 let key = EndpointKey { path, address: (*address, *port).into() };
                 Observation::Probe { key, probe: Arc::new(probe.clone()), at }
             }
@@ -80,7 +82,7 @@ pub fn plans() -> impl Strategy<Value = Arc<Plan>> {
 fn plan(resolvers: &[(usize, bool)], domains: &[(usize, usize, usize)], exceptions: usize) -> Plan {
     let mut plan = Plan::empty();
     plan.interval = Duration::from_mins(1);
-    let paths = [Path::default(), Path { source: Some([10, 9, 0, 9].into()), interface: None }];
+    let paths = [Path::default(), Path { source: Some([10, 9, 0, 9].into()), ..Path::default() }];
     let upstreams: Vec<Vec<Arc<Upstream>>> = paths.iter().map(servers).collect();
     for (number, (members, has_source)) in resolvers.iter().enumerate() {
         let path = usize::from(*has_source);
@@ -89,6 +91,7 @@ fn plan(resolvers: &[(usize, bool)], domains: &[(usize, usize, usize)], exceptio
             upstreams: chosen(&upstreams[path], *members),
             path: Arc::new(paths[path].clone()),
             labels: Labels::default(),
+            base: None,
         }));
     }
     for (number, (members, mode, list)) in domains.iter().enumerate() {
@@ -105,6 +108,20 @@ fn plan(resolvers: &[(usize, bool)], domains: &[(usize, usize, usize)], exceptio
         let domain = PlannedDomain::new(name, asked.into(), kms, listed(*list), Labels::default());
         plan.domains.push(Arc::new(domain));
     }
+    let of = |plan: &Plan, at: usize| Name::parse(plan.domains[at].name.as_str()).expect("a name");
+    let (first, last) = (of(&plan, 0), of(&plan, plan.domains.len() - 1));
+    let resolver = plan.resolvers[0].clone();
+    let searching = |name: &str, resolver, suffixes: Vec<Name>| {
+        let suffixes = suffixes.into();
+        Arc::new(Profile { suffixes, ..Profile::of(name, resolver) }.with_search())
+    };
+    plan.profiles.push(searching("near", resolver.clone(), vec![last.clone(), first.clone()]));
+    plan.profiles.push(searching("far", resolver.over(paths[1].clone()), vec![first, last]));
+    let host = Host { target: targets()[0].clone(), port: 1688 };
+    let machines = Machines { clients: Some(40), servers: None, office: Some(3) };
+    let far = plan.profiles[1].resolver.clone();
+    let pinned = Profile { office_kms_host: Some(host), machines, ..Profile::of("pinned", far) };
+    plan.profiles.push(Arc::new(pinned.with_search()));
     let note =
         |probe| kmswatch::model::plan::HostNote { probe, reason: None, labels: Labels::default() };
     plan.hosts.insert(targets()[3].clone(), Arc::new(note(false)));

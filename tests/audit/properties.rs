@@ -217,6 +217,10 @@ fn same(what: &str, one: &Snapshot, other: &Snapshot) -> Result<(), TestCaseErro
     prop_assert!(mine.is_empty() && theirs.is_empty(), "{what}: {mine:#?} and {theirs:#?}");
     prop_assert_eq!(&one.hosts, &other.hosts);
     prop_assert_eq!((one.status, one.summary), (other.status, other.summary));
+    let profiles = |of: &Snapshot| -> Vec<_> {
+        of.profiles.iter().map(|entry| (entry.status, entry.view.clone())).collect()
+    };
+    prop_assert_eq!(profiles(one), profiles(other));
     prop_assert_eq!(one.domains.len(), other.domains.len());
     for (one, other) in one.domains.iter().zip(&other.domains) {
         prop_assert_eq!(one.status, other.status);

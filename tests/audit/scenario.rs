@@ -17,6 +17,12 @@
 //! at 60s                                          (what follows was seen that long after the start)
 //! ```
 //!
+//! Over the path of a profile, `hq@10.9.0.9` are the servers of hq; `*` is every server over every path.
+//!
+//! What a profile's clients see is told by lines, all of them: `lab asks east.test records ends`,
+//! `lab finds kms1.test:1688 up share 0.75 live 1`, `lab loses kms1.test:1688 then kms2.test:1688 1`,
+//! `lab is served`, `lab hides west.test kms3.test:1688`; `lab Office …` where Office differs.
+//!
 //! A finding is a line too: `critical srv-missing domain:east.test at hq hits east.test shows 0x8007232B
 //! suppressed by server-failure`; `hits` is left out where only the subject's own domain is hit.
 //!
@@ -28,11 +34,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kmswatch::model::discovery::Verdict;
 use kmswatch::model::observation::{Answer, Flags, LookupOutcome, Observation, Probe};
-use kmswatch::model::snapshot::HostView;
+use kmswatch::model::snapshot::{HostView, ProfileEntry};
 use kmswatch::model::{
-    EndpointKey, Finding, LookupKey, Name, Plan, ProbeOutcome, Record, RecordKind, Snapshot,
-    Subject, Upstream,
+    Discovery, EndpointKey, Finding, LookupKey, Name, Plan, ProbeOutcome, Record, RecordKind,
+    Snapshot, Subject, Upstream,
 };
 
 use super::config::plan_of;
@@ -48,6 +55,8 @@ pub struct Case {
     pub findings: Vec<String>,
     /// The hosts of every domain, sorted, where the case tells.
     pub hosts: Option<Vec<String>>,
+    /// What the clients of every profile see, in their order, where the case tells.
+    pub clients: Option<Vec<String>>,
     /// Some of what [`told`] tells.
     pub told: Vec<String>,
 }
@@ -75,6 +84,7 @@ struct Written {
     now: Option<String>,
     findings: Vec<String>,
     hosts: Option<Vec<String>>,
+    clients: Option<Vec<String>>,
     #[serde(default)]
     told: Vec<String>,
 }
@@ -103,6 +113,7 @@ fn read(file: &str, config: &toml::Table, case: Written) -> Case {
         plan: Arc::new(plan),
         findings: sorted(case.findings),
         hosts: case.hosts.map(sorted),
+        clients: case.clients.map(|lines| lines.iter().map(|line| tidy(line)).collect()),
         told: case.told,
     }
 }
@@ -196,7 +207,7 @@ impl Reader<'_> {
             None => None,
         };
         let probe = Arc::new(Probe { connect, ..Probe::bare(outcome) });
-        let mut paths: Vec<_> = self.plan.resolvers.iter().map(|one| one.path.clone()).collect();
+        let mut paths: Vec<_> = self.plan.asked_resolvers().map(|one| one.path.clone()).collect();
         paths.sort_unstable();
         paths.dedup();
         paths.retain(|path| from.is_empty() || path.to_string() == from.trim());
@@ -211,9 +222,13 @@ impl Reader<'_> {
     /// `*`, the name of a resolver, or a server; each upstream once.
     fn upstreams(&self, of: &str) -> Option<Vec<Arc<Upstream>>> {
         let mut found: Vec<Arc<Upstream>> = Vec::new();
-        for resolver in &self.plan.resolvers {
+        for resolver in self.plan.asked_resolvers() {
+            let scope = match resolver.base {
+                None => resolver.name.to_string(),
+                Some(_) => format!("{}@{}", resolver.name, resolver.path),
+            };
             let is_meant = |upstream: &&Arc<Upstream>| {
-                of == "*" || *resolver.name == *of || upstream.server.to_string() == of
+                of == "*" || scope == of || upstream.server.to_string() == of
             };
             for upstream in resolver.upstreams.iter().filter(is_meant) {
                 if !found.iter().any(|known| Arc::ptr_eq(known, upstream)) {
@@ -314,7 +329,7 @@ pub fn told(snapshot: &Snapshot) -> Vec<String> {
 fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
     let own = match &finding.subject {
         Subject::Domain(domain) | Subject::Record { domain, .. } => Some(domain),
-        Subject::Server(_) | Subject::Host(_) => None,
+        Subject::Server(_) | Subject::Host(_) | Subject::Profile(_) => None,
     };
     let hit: Vec<&str> = finding.domains.iter().map(Name::as_str).collect();
     let is_own = hit.len() == 1 && own == finding.domains.first();
@@ -334,8 +349,53 @@ fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
 
 /// One space between words, lines in order.
 fn sorted(lines: Vec<String>) -> Vec<String> {
-    let tidy = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut lines: Vec<String> = lines.into_iter().map(tidy).collect();
+    let mut lines: Vec<String> = lines.into_iter().map(|line| tidy(&line)).collect();
     lines.sort_unstable();
     lines
+}
+
+fn tidy(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What the clients of every profile see, as a file writes it.
+pub fn clients(snapshot: &Snapshot) -> Vec<String> {
+    let of_profile = |entry: &ProfileEntry| {
+        let (view, name) = (&entry.view, &entry.view.profile.name);
+        let windows = client(name, &view.windows);
+        let office = client(name, &view.office);
+        let differs = office != windows;
+        let office = client(&format!("{name} Office"), &view.office);
+        windows.into_iter().chain(office.into_iter().filter(move |_| differs)).collect::<Vec<_>>()
+    };
+    snapshot.profiles.iter().flat_map(of_profile).collect()
+}
+
+fn client(name: &str, discovery: &Discovery) -> Vec<String> {
+    let steps = discovery.steps.iter().map(|step| {
+        let outcome = step.outcome.map_or("unknown", LookupOutcome::as_str);
+        format!("{name} asks {} {outcome} {}", step.domain, step.effect)
+    });
+    let hosts = discovery.hosts.iter().map(|choice| {
+        let (host, status) = (&choice.host, choice.status);
+        format!("{name} finds {host} {status} share {} live {}", choice.share, choice.live_share)
+    });
+    let failovers = discovery.failovers.iter().map(|failover| {
+        let takes = failover.takes_over.iter().map(|(host, share)| format!("{host} {share}"));
+        let takes = takes.collect::<Vec<_>>().join(", ");
+        let then = if takes.is_empty() { verdict(&failover.verdict) } else { takes };
+        format!("{name} loses {} then {then}", failover.host)
+    });
+    let end = format!("{name} is {}", verdict(&discovery.verdict));
+    let hidden =
+        discovery.hidden.iter().map(|(domain, host)| format!("{name} hides {domain} {host}"));
+    steps.chain(hosts).chain(failovers).chain([end]).chain(hidden).collect()
+}
+
+/// `served`, `unknown`, or `failing 0xC004F074 in east.test: why`.
+fn verdict(verdict: &Verdict) -> String {
+    let Verdict::Fails(failure) = verdict else { return verdict.as_str().to_owned() };
+    let code = failure.error.map_or("without code".to_owned(), |code| code.to_string());
+    let place = failure.domain.as_ref().map_or(String::new(), |domain| format!(" in {domain}"));
+    format!("failing {code}{place}: {}", failure.reason)
 }

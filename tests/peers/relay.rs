@@ -2,19 +2,25 @@
 //!
 //! Include it with `#[path = "peers/relay.rs"] mod relay;`. The fate of the n-th datagram of a
 //! direction depends on the seed and n alone, so that a run loses as many as the one before.
+//!
+//! It works in ticks on a thread of its own and sends datagrams of one length together, so that it
+//! costs less than what it carries.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
+#![allow(dead_code, reason = "each file that includes it uses its own part")]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::IoSlice;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// What happens to datagrams, each way.
 #[derive(Debug, Clone, Copy)]
@@ -45,18 +51,34 @@ pub struct Counts {
 pub struct Relay {
     address: SocketAddr,
     counts: Arc<Counts>,
-    _task: JoinSet<()>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Relay {
     /// Starts one in front of a server.
-    pub async fn start(server: SocketAddr, weather: Weather) -> Self {
-        let front = Arc::new(socket().await);
+    pub fn start(server: SocketAddr, weather: Weather) -> Self {
+        let front = socket();
         let address = front.local_addr().expect("its address");
-        let counts = Arc::<Counts>::default();
-        let mut task = JoinSet::new();
-        task.spawn(serve(front, server, weather, counts.clone()));
-        Self { address, counts, _task: task }
+        let (counts, is_over) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
+        let mut work = Work {
+            front,
+            server,
+            weather,
+            counts: counts.clone(),
+            clients: Vec::new(),
+            ways: [Way::default(); 2],
+            under_way: BinaryHeap::new(),
+            buffer: vec![0; 65_535],
+        };
+        let until = is_over.clone();
+        std::thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                work.receive();
+                work.deliver();
+                std::thread::sleep(TICK);
+            }
+        });
+        Self { address, counts, is_over }
     }
 
     /// Where clients ask.
@@ -70,99 +92,147 @@ impl Relay {
     }
 }
 
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How exact delays are.
+const TICK: Duration = Duration::from_micros(100);
+/// As many as Linux takes at once; also what is delivered in a tick, since a thread that had to wait would
+/// else bring at once what came over milliseconds, and overrun the server's buffer as no network does.
+const MOST_SEGMENTS: usize = 64;
+/// Towards the server.
+const THERE: usize = 0;
+/// Towards the clients.
+const BACK: usize = 1;
+
 /// Loses nothing by itself, as far as the kernel lets it.
-async fn socket() -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20).expect("a larger buffer");
+    socket.set_nonblocking(true).expect("it waits for nothing");
     socket
 }
 
-async fn serve(front: Arc<UdpSocket>, server: SocketAddr, weather: Weather, counts: Arc<Counts>) {
-    let there = Arc::new(Way::new(weather, 0, counts.clone()));
-    let back = Arc::new(Way::new(weather, 1, counts.clone()));
-    let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
-    // What is on its way, and who listens for answers.
-    let mut tasks = JoinSet::new();
-    let mut buffer = vec![0; 65_535];
-    while let Ok((length, client)) = front.recv_from(&mut buffer).await {
-        counts.queries.fetch_add(1, Ordering::Relaxed);
-        let upstream = match clients.entry(client) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let upstream = Arc::new(socket().await);
-                upstream.connect(server).await.expect("loopback");
-                tasks.spawn(answer(upstream.clone(), back.clone(), front.clone(), client));
-                entry.insert(upstream)
-            }
-        };
-        there.carry(&buffer[..length], upstream, None, &mut tasks);
-    }
+/// A datagram on its way; the first to arrive is the least.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Datagram {
+    at: Instant,
+    /// Which of its direction.
+    number: u64,
+    way: usize,
+    client: usize,
+    bytes: Vec<u8>,
 }
 
-/// Carries what the server answers to one client.
-async fn answer(
-    upstream: Arc<UdpSocket>,
-    back: Arc<Way>,
-    front: Arc<UdpSocket>,
-    client: SocketAddr,
-) {
-    let mut tasks = JoinSet::new();
-    let mut buffer = vec![0; 65_535];
-    while let Ok(length) = upstream.recv(&mut buffer).await {
-        back.carry(&buffer[..length], &front, Some(client), &mut tasks);
-    }
-}
-
-/// One direction.
+/// One direction: how many came, and the last one that arrived.
+#[derive(Debug, Clone, Copy, Default)]
 struct Way {
-    weather: Weather,
-    direction: u64,
-    counts: Arc<Counts>,
-    /// How many came, and the last one that arrived.
-    came: AtomicU64,
-    last: AtomicU64,
+    came: u64,
+    last: u64,
 }
 
-impl Way {
-    fn new(weather: Weather, direction: u64, counts: Arc<Counts>) -> Self {
-        Self { weather, direction, counts, came: AtomicU64::new(0), last: AtomicU64::new(0) }
+struct Work {
+    front: UdpSocket,
+    server: SocketAddr,
+    weather: Weather,
+    counts: Arc<Counts>,
+    /// Each with the socket that asks the server for it.
+    clients: Vec<(SocketAddr, UdpSocket)>,
+    ways: [Way; 2],
+    under_way: BinaryHeap<Reverse<Datagram>>,
+    buffer: Vec<u8>,
+}
+
+impl Work {
+    fn receive(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while let Ok((length, from)) = self.front.recv_from(&mut buffer) {
+            self.counts.queries.fetch_add(1, Ordering::Relaxed);
+            let client = self.client(from);
+            self.carry(THERE, client, &buffer[..length]);
+        }
+        for client in 0..self.clients.len() {
+            while let Ok(length) = self.clients[client].1.recv(&mut buffer) {
+                self.carry(BACK, client, &buffer[..length]);
+            }
+        }
+        self.buffer = buffer;
     }
 
-    /// Sends a datagram on its way: once, twice, or not at all.
-    fn carry(
-        self: &Arc<Self>,
-        datagram: &[u8],
-        to: &Arc<UdpSocket>,
-        client: Option<SocketAddr>,
-        tasks: &mut JoinSet<()>,
-    ) {
-        while tasks.try_join_next().is_some() {}
+    fn client(&mut self, from: SocketAddr) -> usize {
+        if let Some(known) = self.clients.iter().position(|(address, _)| *address == from) {
+            return known;
+        }
+        let upstream = socket();
+        upstream.connect(self.server).expect("loopback");
+        self.clients.push((from, upstream));
+        self.clients.len() - 1
+    }
+
+    /// Takes a datagram on its way: once, twice, or not at all.
+    fn carry(&mut self, way: usize, client: usize, datagram: &[u8]) {
         let (weather, now) = (self.weather, Instant::now());
-        let number = self.came.fetch_add(1, Ordering::Relaxed) + 1;
-        let seed = weather.seed << 40 | self.direction << 39 | number;
-        let mut dice = StdRng::seed_from_u64(seed);
+        self.ways[way].came += 1;
+        let number = self.ways[way].came;
+        let mut dice = StdRng::seed_from_u64(weather.seed << 40 | (way as u64) << 39 | number);
         if dice.random_range(0..1000) < weather.lost {
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let is_doubled = dice.random_range(0..1000) < weather.doubled;
-        if is_doubled {
-            self.counts.doubled.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counts.doubled.fetch_add(is_doubled.into(), Ordering::Relaxed);
         for _ in 0..=u8::from(is_doubled) {
             let at = now + weather.delay + weather.jitter.mul_f64(dice.random());
-            let (way, to, datagram) = (self.clone(), to.clone(), datagram.to_vec());
-            tasks.spawn(async move {
-                sleep_until(at).await;
-                if way.last.fetch_max(number, Ordering::Relaxed) > number {
-                    way.counts.overtaken.fetch_add(1, Ordering::Relaxed);
-                }
-                // Who has closed its socket wants no more.
-                let _ = match client {
-                    Some(client) => to.send_to(&datagram, client).await,
-                    None => to.send(&datagram).await,
-                };
-            });
+            let bytes = datagram.to_vec();
+            self.under_way.push(Reverse(Datagram { at, number, way, client, bytes }));
         }
+    }
+
+    /// Sends on what has arrived.
+    fn deliver(&mut self) {
+        let now = Instant::now();
+        let mut group: Vec<Datagram> = Vec::new();
+        for _ in 0..MOST_SEGMENTS {
+            let Some(next) = self.arrived(now) else { break };
+            let last = &mut self.ways[next.way].last;
+            self.counts.overtaken.fetch_add((*last > next.number).into(), Ordering::Relaxed);
+            *last = next.number.max(*last);
+            let kind = |each: &Datagram| (each.way, each.client, each.bytes.len());
+            let is_alike = group.first().is_none_or(|first| kind(first) == kind(&next));
+            if !is_alike {
+                self.send(&group);
+                group.clear();
+            }
+            group.push(next);
+        }
+        self.send(&group);
+    }
+
+    /// The next that is there by now.
+    fn arrived(&mut self, now: Instant) -> Option<Datagram> {
+        if self.under_way.peek()?.0.at > now {
+            return None;
+        }
+        self.under_way.pop().map(|Reverse(next)| next)
+    }
+
+    /// Sends datagrams of one way, client and length.
+    fn send(&self, group: &[Datagram]) {
+        let Some(first) = group.first() else { return };
+        let (address, upstream) = &self.clients[first.client];
+        let (from, to) = match first.way {
+            THERE => (upstream, None),
+            _ => (&self.front, Some(SockaddrStorage::from(*address))),
+        };
+        let slices: Vec<_> = group.iter().map(|each| IoSlice::new(&each.bytes)).collect();
+        let length = u16::try_from(first.bytes.len()).expect("a datagram");
+        let segments = [ControlMessage::UdpGsoSegments(&length)];
+        // Longer ones than fit into a frame cannot be segments.
+        let segments = if group.len() > 1 { &segments[..] } else { &[] };
+        // Who has closed its socket wants no more.
+        let _ = sendmsg(from.as_raw_fd(), &slices, segments, MsgFlags::empty(), to.as_ref());
     }
 }

@@ -10,7 +10,7 @@ use crate::impacket::{self, RpcServer};
 use crate::netns::{Network, Node};
 use crate::program::{Config, Ended, Report, wait_for};
 
-/// The site: DNS at 10.88.2.2:53, KMS at 10.88.2.2:1688 and `[fd88:2::2]:1688` is closed.
+/// The site: DNS at port 53 of 10.88.2.2 and `fd88:2::2`, KMS at 10.88.2.2:1688; `[fd88:2::2]:1688` is closed.
 pub struct Site {
     pub network: Network,
     dns: Child,
@@ -27,7 +27,8 @@ impl Site {
         let network = Network::build();
         let dns = network
             .command(Node::Server, "dnsmasq")
-            .args(["-k", "-C", "/dev/null", "--listen-address=10.88.2.2", "--bind-interfaces"])
+            .args(["-k", "-C", "/dev/null", "--bind-interfaces"])
+            .args(["--listen-address=10.88.2.2", "--listen-address=fd88:2::2"])
             .args([
                 "--no-resolv",
                 "--no-hosts",

@@ -44,14 +44,20 @@ mod audit_tests;
 mod texts_tests;
 END
 
-# The dependencies that these rooms have; nothing else of the manifest matters here.
-needed='foldhash|glob|globset|hickory-resolver|idna|jiff|nix|proptest|serde|serde_json|siphasher|strsim|thiserror|toml'
+# The dependencies that these rooms name; nothing else of the manifest matters here.
+dependencies() {
+    local line name
+    printf '[%s]\n' "$1"
+    sed -n "/^\[$1\]/,/^\[/p" Cargo.toml | grep ' = ' | while read -r line; do
+        name=${line%% =*}
+        if grep -rqE "\b${name//-/_}::" "$crate/src" "$crate/tests"; then echo "$line"; fi
+    done
+}
 {
     sed -n '/^\[package\]/,/^rust-version/p' Cargo.toml
     printf 'autotests = false\n'
-    sed -n '/^\[dependencies\]/,/^\[/p' Cargo.toml | grep -E "^(\[dependencies\]|($needed) =)"
-    printf '[dev-dependencies]\n'
-    sed -n '/^\[dev-dependencies\]/,/^\[/p' Cargo.toml | grep -E "^proptest ="
+    dependencies dependencies
+    dependencies dev-dependencies
     printf '[profile.dev]\ndebug = 0\n[profile.dev.package."*"]\nopt-level = 1\n'
 } >"$crate/Cargo.toml"
 # The scenarios first: they notice most, and at once.

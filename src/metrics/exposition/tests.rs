@@ -56,6 +56,14 @@ fn with(
 }
 
 #[test]
+fn profiles_are_ok_or_show_a_code_or_are_not_known() {
+    let ok = expected(&[("profile=\"lab\"", 1.0), ("profile=\"shop\"", 0.0)]);
+    assert_eq!(family(fixture::with_profiles(), "profile_ok"), ok);
+    let shows = expected(&[("profile=\"shop\",code=\"0x8007007B\"", 1.0)]);
+    assert_eq!(family(fixture::with_profiles(), "profile_client_error_info"), shows);
+}
+
+#[test]
 fn records_are_published_with_their_least_ttl() {
     let records = [300, 60].map(|ttl| Record { ttl, ..fixture::record("k.east.example", 10, 75) });
     let snapshot = with(one_domain(&records), |_| ());
@@ -107,7 +115,7 @@ fn lookups_show_outcome_and_duration() {
 /// A domain of one host that has these statuses over its resolver's path and over a foreign one.
 fn host_over_paths(own: &[HostStatus], foreign: HostStatus) -> Snapshot {
     let mut entry = one_domain(&[fixture::record("k.east.example", 0, 0)]);
-    let path = |octet| Path { source: Some([10, 0, 0, octet].into()), interface: None };
+    let path = |octet| Path { source: Some([10, 0, 0, octet].into()), ..Path::default() };
     let paths: Vec<_> = (0_u8..).zip(own).map(|(at, status)| (path(at), *status)).collect();
     let resolvers = paths.iter().map(|(path, _)| fixture::resolver("r", path, &["10.0.0.53:53"]));
     let view = Arc::get_mut(&mut entry.view).expect("not shared");
@@ -305,7 +313,11 @@ fn any_record() -> impl Strategy<Value = Record> {
 fn any_path() -> impl Strategy<Value = Path> {
     let sources = prop::sample::select(vec![None, Some([10, 0, 0, 9].into())]);
     let interfaces = prop::sample::select(vec![None, Some("eth\"1".into())]);
-    (sources, interfaces).prop_map(|(source, interface)| Path { source, interface })
+    (sources, interfaces).prop_map(|(source, interface)| Path {
+        source,
+        interface,
+        ..Path::default()
+    })
 }
 
 fn any_status() -> impl Strategy<Value = HostStatus> {

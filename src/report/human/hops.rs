@@ -24,7 +24,7 @@ pub(in crate::report) fn hops(snapshot: &Snapshot, finding: &Finding) -> Hops {
             answers(snapshot, domain, finding.resolver.as_deref())
         }
         Subject::Host(host) => endpoints(snapshot, host),
-        Subject::Server(_) => Hops::default(),
+        Subject::Server(_) | Subject::Profile(_) => Hops::default(),
     }
 }
 

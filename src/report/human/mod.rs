@@ -1,9 +1,12 @@
 //! The report that a person reads: first a sentence with the verdict, then the domains, worst first,
-//! one line each, with the findings below the first domain that they hit, then the counts.
+//! one line each, with the findings below the first domain that they hit, then the profiles, then the
+//! counts.
 
 pub(super) mod finding;
 pub(super) mod hops;
 pub(super) mod index;
+pub(super) mod preflight;
+mod profiles;
 mod verdict;
 
 use std::collections::HashSet;
@@ -36,6 +39,7 @@ pub fn human(snapshot: &Snapshot, style: &Style) -> String {
     page.paragraph(Ink::of(snapshot.status), &verdict(snapshot));
     page.blank();
     page.domains();
+    page.profiles();
     page.blank();
     page.line(0, &closing(snapshot));
     page.out
@@ -207,11 +211,15 @@ impl<'a> Page<'a> {
     }
 
     fn paint(&mut self, ink: Ink, text: &str) {
-        if self.style.color && !text.is_empty() {
-            self.out.extend([ink.escape(), text, "\u{1b}[0m"]);
-        } else {
-            self.out.push_str(text);
-        }
+        paint(&mut self.out, self.style, ink, text);
+    }
+}
+
+fn paint(out: &mut String, style: Style, ink: Ink, text: &str) {
+    if style.color && !text.is_empty() && !matches!(ink, Ink::Plain) {
+        out.extend([ink.escape(), text, "\u{1b}[0m"]);
+    } else {
+        out.push_str(text);
     }
 }
 
@@ -227,6 +235,7 @@ enum Ink {
     Ok,
     Strong,
     Faint,
+    Plain,
 }
 
 impl Ink {
@@ -247,6 +256,7 @@ impl Ink {
             Self::Ok => "\u{1b}[32m",
             Self::Strong => "\u{1b}[1m",
             Self::Faint => "\u{1b}[2m",
+            Self::Plain => "",
         }
     }
 }

@@ -21,6 +21,32 @@ All 3 domains are well.
 }
 
 #[test]
+fn profiles_are_a_matrix_of_who_finds_what() {
+    let expected = "\
+All 3 domains are well. 1 of 3 profiles fails: shop with 0x8007007B.
+
+✔ east.example    kms-e1.east.example 75 % up, kms-e2.east.example 25 % up
+✔ parked.example  no KMS records, as it should be
+✔ west.example    kms-w1.west.example 100 % up
+
+  profile  finds hosts in              clients show  kms-e1.east.example  and 2 more
+✔ lab      east.example                nothing       75 % up
+✘ shop     none; Office: a fixed host  0x8007007B    -
+✔ van      east.example?               unknown       -
+
+3 domains, 3 hosts, 3 endpoints: 0 critical, 0 warnings, 0 info; 0.41 s
+";
+    let narrow = Style { width: 85, ..PLAIN };
+    assert_eq!(human(&fixture::with_profiles(), &narrow), expected);
+    let wide = human(&fixture::with_profiles(), &Style { verbose: true, ..narrow });
+    let shop = "✘ shop     none; Office: a fixed host  0x8007007B    -                    -                    Office down\n";
+    assert!(wide.contains(shop), "{wide}");
+    let mut bare = fixture::with_profiles();
+    bare.domains.clear();
+    assert!(human(&bare, &narrow).starts_with("1 of 3 profiles fails: shop with 0x8007007B.\n"));
+}
+
+#[test]
 fn trouble_comes_first_with_hop_error_and_remedy() {
     let expected = r"3 of 5 domains have trouble: clients in berlin.example would fail with 0x8007232B, in south.example
 with 0xC004F074.

@@ -2,14 +2,46 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::text::{counted, listed};
+use super::super::text::{clean, counted, listed};
 use super::{MOST_LISTED, texts};
 use crate::model::finding::ClientError;
 use crate::model::snapshot::DomainEntry;
 use crate::model::{Finding, FindingState, Name, Severity, Snapshot, Status, Subject};
 
-/// One sentence: how many domains have trouble, and what clients in them would show.
+/// How many domains have trouble, and what clients in them would show; then the same of the profiles,
+/// where there are some.
 pub fn verdict(snapshot: &Snapshot) -> String {
+    let profiles = profiles(snapshot);
+    match (snapshot.domains.is_empty(), profiles) {
+        (true, Some(profiles)) => profiles,
+        (false, Some(profiles)) => format!("{} {profiles}", domains(snapshot)),
+        (_, None) => domains(snapshot),
+    }
+}
+
+fn profiles(snapshot: &Snapshot) -> Option<String> {
+    let total = snapshot.profiles.len();
+    let views = || snapshot.profiles.iter().map(|entry| &entry.view);
+    let failing: Vec<String> = views()
+        .filter(|view| view.is_served() == Some(false))
+        .map(|view| {
+            let code = view.client_error().map_or("an error".to_owned(), |code| code.to_string());
+            format!("{} with {code}", clean(&view.profile.name))
+        })
+        .collect();
+    let unknown = views().filter(|view| view.is_served().is_none()).count();
+    let of = counted(total, "profile");
+    Some(match (failing.len(), unknown, total) {
+        (_, _, 0) => return None,
+        (0, 0, 1) => "The profile finds a KMS host.".to_owned(),
+        (0, 0, _) => format!("All {of} find a KMS host."),
+        (0, unknown, _) => format!("Of {unknown} of {of} it cannot be told."),
+        (1, ..) => format!("1 of {of} fails: {}.", listed(&failing, MOST_LISTED)),
+        (some, ..) => format!("{some} of {of} fail: {}.", listed(&failing, MOST_LISTED)),
+    })
+}
+
+fn domains(snapshot: &Snapshot) -> String {
     let total = snapshot.domains.len();
     let troubled = snapshot.domains.iter().filter(|entry| entry.status >= Status::Warning).count();
     if troubled == 0 {

@@ -1,0 +1,105 @@
+//! The declared clients: a matrix, profile × host, with the part of clients that each host serves.
+
+use super::super::document::State;
+use super::super::text::{aligned, clean, width_of};
+use super::{Ink, Page, percent, short_host};
+use crate::model::discovery::{Choice, End};
+use crate::model::snapshot::{HostStatus, ProfileEntry, ProfileView};
+use crate::model::{Discovery, Host};
+
+impl Page<'_> {
+    /// A line a profile, in the order of the config; only where there are some.
+    pub(super) fn profiles(&mut self) {
+        let entries = &self.snapshot.profiles;
+        if entries.is_empty() {
+            return;
+        }
+        self.blank();
+        let hosts = hosts(entries);
+        // A host that does not fit is counted, not half shown.
+        let mut columns = hosts.len();
+        let lines = loop {
+            let lines = lines(entries, &hosts[..columns], hosts.len() - columns);
+            let fits = lines.iter().all(|line| width_of(line) + 2 <= self.style.width);
+            if fits || columns == 0 || self.style.verbose {
+                break lines;
+            }
+            columns -= 1;
+        };
+        let Some((head, rows)) = lines.split_first() else { return };
+        self.out.push_str("  ");
+        self.paint(Ink::Faint, head);
+        self.out.push('\n');
+        for (entry, row) in entries.iter().zip(rows) {
+            self.paint(Ink::of(entry.status), State::from(entry.status).mark());
+            self.line(1, row);
+        }
+    }
+}
+
+/// Every host that some profile's clients may pick, each once.
+fn hosts(entries: &[ProfileEntry]) -> Vec<&Host> {
+    let mut hosts: Vec<&Host> =
+        entries.iter().flat_map(|entry| entry.view.choices()).map(|choice| &choice.host).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
+/// The head, and a line a profile.
+fn lines(entries: &[ProfileEntry], hosts: &[&Host], more: usize) -> Vec<String> {
+    let names = hosts.iter().map(|host| short_host(host));
+    let more_hosts = (more > 0).then(|| format!("and {more} more"));
+    let mut rows: Vec<Vec<String>> = Vec::with_capacity(entries.len() + 1);
+    let head = ["profile", "finds hosts in", "clients show"].map(str::to_owned);
+    rows.push(head.into_iter().chain(names).chain(more_hosts).collect());
+    for ProfileEntry { view, .. } in entries {
+        let shows =
+            view.client_error().map_or_else(|| state(view).to_owned(), |code| code.to_string());
+        let first = [clean(&view.profile.name).into_owned(), place(view), shows];
+        rows.push(first.into_iter().chain(hosts.iter().map(|host| cell(view, host))).collect());
+    }
+    aligned(&rows)
+}
+
+/// Where the search ends; both ways where Office has a fixed host of its own.
+fn place(view: &ProfileView) -> String {
+    let of = |discovery: &Discovery| match &discovery.end {
+        End::Fixed => "a fixed host".to_owned(),
+        End::Answered(domain) | End::Declined(domain) => domain.to_string(),
+        End::Unknown(domain) => format!("{domain}?"),
+        End::NoSuffix | End::Exhausted => "none".to_owned(),
+    };
+    let (windows, office) = (of(&view.windows), of(&view.office));
+    if windows == office { windows } else { format!("{windows}; Office: {office}") }
+}
+
+fn state(view: &ProfileView) -> &'static str {
+    match view.is_served() {
+        Some(true) => "nothing",
+        Some(false) => "an error",
+        None => "unknown",
+    }
+}
+
+/// The part of Windows clients, and of Office where that differs.
+fn cell(view: &ProfileView, host: &Host) -> String {
+    let of = |discovery: &Discovery| {
+        discovery.hosts.iter().find(|choice| choice.host == *host).map_or("-".to_owned(), part)
+    };
+    let (windows, office) = (of(&view.windows), of(&view.office));
+    match windows == office {
+        true => windows,
+        false if windows == "-" => format!("Office {office}"),
+        false if office == "-" => format!("Windows {windows}"),
+        false => format!("{windows}, Office {office}"),
+    }
+}
+
+fn part(choice: &Choice) -> String {
+    match choice.status {
+        HostStatus::Up => format!("{} up", percent(choice.live_share)),
+        HostStatus::Degraded => format!("{} degraded", percent(choice.live_share)),
+        HostStatus::Down | HostStatus::Unknown => choice.status.to_string(),
+    }
+}
