@@ -196,7 +196,8 @@ fn samba(records: &str) -> Server {
         records.trim().lines().filter(is_taken).filter_map(|line| line.split_once(' '))
     {
         let names_another = ["SRV", "CNAME", "NS"].iter().any(|kind| data.starts_with(kind));
-        let origin = if names_another { format!(".{DOMAIN}.") } else { String::new() };
+        let is_relative = names_another && !data.ends_with('.');
+        let origin = if is_relative { format!(".{DOMAIN}.") } else { String::new() };
         writeln!(lines, "update add {owner}.{DOMAIN}. 300 {data}{origin}\nsend").expect("it grows");
     }
     server.update(&lines);
