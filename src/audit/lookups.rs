@@ -117,6 +117,7 @@ fn divergence(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
         listed(servers.filter(|server| !holders.contains(server))),
         match differing.len() - 1 {
             0 => String::new(),
+            1 => "; 1 more record differs".to_owned(),
             more => format!("; {more} more records differ"),
         },
     );
