@@ -1,6 +1,7 @@
 //! `[[domain]]` and `[[domain_list]]` → the domains of the plan.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::errors::{Kind, Log};
@@ -20,7 +21,8 @@ pub(super) fn read(
 ) -> Vec<Arc<PlannedDomain>> {
     let mut shared = Shared { resolvers, slices: HashMap::new() };
     let mut own = FirstPlaces::default();
-    let mut domains = HashMap::new();
+    // The first of a name counts.
+    let mut named: Vec<(Name, Rc<Manner>)> = Vec::new();
     let tables = root.tables("domain", &DOMAIN);
     for section in &tables {
         let name = section.require("name", EXAMPLE).and_then(|item| {
@@ -28,26 +30,26 @@ pub(super) fn read(
             own.is_new(name.clone(), name.as_str(), &item).then_some(name)
         });
         let manner = manner(section, log, &mut shared);
-        domains.extend(name.map(|name| (name.clone(), manner.domain(name))));
+        named.extend(name.map(|name| (name, Rc::new(manner))));
     }
     let lists = root.tables("domain_list", &DOMAIN_LIST);
     let mut listed = FirstPlaces::default();
     for section in &lists {
-        let manner = manner(section, log, &mut shared);
-        for name in list(section, log, &mut listed) {
-            domains.entry(name.clone()).or_insert_with(|| manner.domain(name));
-        }
+        let manner = Rc::new(manner(section, log, &mut shared));
+        named
+            .extend(list(section, log, &mut listed).into_iter().map(|name| (name, manner.clone())));
     }
     let is_wrong = root.items("domain").any(|item| !item.is_empty_array());
     let has_profile = root.items("profile").any(|item| !item.is_empty_array());
-    if domains.is_empty() && !is_wrong && !has_profile {
+    if named.is_empty() && !is_wrong && !has_profile {
         let refusal =
             Refusal::new("no domain is given", format!("write [[domain]] with name = {EXAMPLE}"));
         log.refuse(Kind::Missing, root.place(), "domain", refusal);
     }
-    let mut domains: Vec<_> = domains.into_values().collect();
-    domains.sort_by(|left, right| left.name.cmp(&right.name));
-    domains
+    named.sort_by(|(left, _), (right, _)| left.cmp(right));
+    named.dedup_by(|(later, _), (first, _)| later == first);
+    // Made in the order in which every audit walks over them: side by side in memory.
+    named.into_iter().map(|(name, manner)| manner.domain(name)).collect()
 }
 
 /// The key of every domain, and of a list for all of its domains.

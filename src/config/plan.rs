@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
+
 use super::domains;
 use super::errors::{Kind, Log, Place};
 use super::exceptions;
@@ -87,11 +89,11 @@ fn is_label(name: &str) -> bool {
 
 /// Where each name was seen first.
 #[derive(Debug)]
-pub(super) struct FirstPlaces<K>(HashMap<K, Place>);
+pub(super) struct FirstPlaces<K>(HashMap<K, Place, FixedState>);
 
 impl<K> Default for FirstPlaces<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 }
 

@@ -51,6 +51,10 @@ impl Outlet for Lines {
         self.engine.submit(upstream, keys)
     }
 
+    fn free_places(&self) -> usize {
+        self.prober.free_places()
+    }
+
     fn probes(&self, keys: Vec<EndpointKey>) -> Vec<EndpointKey> {
         self.prober.submit(keys)
     }

@@ -38,6 +38,8 @@ impl Once {
         let mut observer = Observer::new(plan, inbox, clock, stats);
         while !observer.is_complete() {
             tell(observer.progress());
+            // The one audit at the end looks at everything.
+            observer.take_changes();
             let until = Instant::now() + TELL_EVERY;
             while !observer.is_complete() && Instant::now() < until {
                 observer.step(&lines, until).await;

@@ -83,7 +83,8 @@ fn srv_lookup_duration(snapshot: &Snapshot, family: &mut Family) {
 }
 
 fn host_up(snapshot: &Snapshot, family: &mut Family) {
-    of_hosts(snapshot, family, |view, host| worst(snapshot, view, host));
+    let hosts = hosts(snapshot);
+    of_hosts(snapshot, family, |view, host| worst(&hosts, view, host));
 }
 
 fn host_share(snapshot: &Snapshot, family: &mut Family) {
@@ -96,10 +97,11 @@ fn host_live_share(snapshot: &Snapshot, family: &mut Family) {
 
 /// Zero is said only where no host can be up: an unknown one may be.
 fn hosts_up(snapshot: &Snapshot, family: &mut Family) {
+    let hosts = hosts(snapshot);
     for view in views(snapshot) {
         let (mut up, mut unknown) = (0, 0);
         for host in &view.hosts {
-            match worst(snapshot, view, host) {
+            match worst(&hosts, view, host) {
                 Some(value) => up += usize::from(value > 0.0),
                 None => unknown += 1,
             }
@@ -228,9 +230,10 @@ fn of_hosts(
 
 /// Over the paths of the domain's resolvers: 0 if the host is down over any, 1 if it is up over
 /// some, `None` if it is unknown over all.
-fn worst(snapshot: &Snapshot, view: &DomainView, host: &DomainHost) -> Option<f64> {
+fn worst(hosts: &Hosts, view: &DomainView, host: &DomainHost) -> Option<f64> {
     let resolvers = &view.domain.resolvers;
-    let mut statuses = host_view(snapshot, &host.host)
+    let mut statuses = hosts
+        .get(&host.host)
         .into_iter()
         .flat_map(|host| &host.paths)
         .filter(|(path, _)| resolvers.iter().any(|resolver| resolver.path == *path))
@@ -247,9 +250,11 @@ fn worst(snapshot: &Snapshot, view: &DomainView, host: &DomainHost) -> Option<f6
     }
 }
 
-fn host_view<'a>(snapshot: &'a Snapshot, host: &Host) -> Option<&'a HostView> {
-    let at = snapshot.hosts.binary_search_by(|view| view.host.cmp(host)).ok()?;
-    Some(&snapshot.hosts[at])
+/// Each host once; every domain looks its own up.
+type Hosts<'a> = HashMap<&'a Host, &'a HostView, FixedState>;
+
+fn hosts(snapshot: &Snapshot) -> Hosts<'_> {
+    snapshot.hosts.iter().map(|view| (&view.host, &**view)).collect()
 }
 
 /// A series for each probed endpoint that has the value.

@@ -20,8 +20,9 @@ use crate::model::Name;
 /// takes several times as long, and an estate has hundreds of thousands of series.
 pub(super) struct Family<'a, 'b> {
     definition: &'static Definition,
-    taken: HashSet<u64, FixedState>,
     hashes: RandomState,
+    /// The value of the last series, and its text: the next often has the same.
+    last: Option<(u64, Vec<u8>)>,
     text: &'a mut Text<'b>,
 }
 
@@ -35,6 +36,8 @@ pub(super) enum Label<'a> {
 /// Text that leaves in pieces, so that the whole is never held.
 pub(super) struct Text<'a> {
     piece: Vec<u8>,
+    /// The series of the family that is written; the next needs as much room.
+    taken: HashSet<u64, FixedState>,
     leave: &'a mut dyn FnMut(&[u8]),
 }
 
@@ -44,12 +47,14 @@ const PIECE: usize = 64 << 10;
 impl<'a> Text<'a> {
     /// Nothing yet; [`Text::finish`] makes the last piece leave.
     pub(super) fn new(leave: &'a mut dyn FnMut(&[u8])) -> Self {
-        Self { piece: Vec::with_capacity(PIECE + PIECE / 16), leave }
+        let piece = Vec::with_capacity(PIECE + PIECE / 16);
+        Self { piece, taken: HashSet::default(), leave }
     }
 
     /// The next family.
     pub(super) fn family<'b>(&'b mut self, definition: &'static Definition) -> Family<'b, 'a> {
-        Family { definition, taken: HashSet::default(), hashes: RandomState::default(), text: self }
+        self.taken.clear();
+        Family { definition, hashes: RandomState::default(), last: None, text: self }
     }
 
     /// A family of one series without labels.
@@ -77,10 +82,10 @@ impl Family<'_, '_> {
     /// Adds a series; the values stand in the order of the definition's labels.
     pub(super) fn push<const N: usize>(&mut self, values: [Label; N], value: f64) {
         debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
-        if self.taken.is_empty() {
+        if self.text.taken.is_empty() {
             self.push_header();
         }
-        let piece = &mut self.text.piece;
+        let Text { piece, taken, leave } = &mut *self.text;
         let start = piece.len();
         piece.extend_from_slice(self.definition.name.as_bytes());
         for (position, (label, value)) in self.definition.labels.iter().zip(values).enumerate() {
@@ -98,13 +103,13 @@ impl Family<'_, '_> {
         if N > 0 {
             piece.push(b'}');
         }
-        if !self.taken.insert(self.hashes.hash_one(&piece[start..])) {
+        if !taken.insert(self.hashes.hash_one(&piece[start..])) {
             piece.truncate(start);
             return;
         }
-        push_value(value, piece);
+        push_value(value, &mut self.last, piece);
         if piece.len() >= PIECE {
-            (self.text.leave)(piece);
+            leave(piece);
             piece.clear();
         }
     }
@@ -135,11 +140,17 @@ impl From<u16> for Label<'_> {
     }
 }
 
-fn push_value(value: f64, text: &mut Vec<u8>) {
-    match value {
-        // Most of them.
-        1.0 => text.extend_from_slice(b" 1\n"),
-        _ => writeln!(text, " {value}").expect("memory takes every byte"),
+fn push_value(value: f64, last: &mut Option<(u64, Vec<u8>)>, text: &mut Vec<u8>) {
+    match last {
+        Some((bits, known)) if *bits == value.to_bits() => text.extend_from_slice(known),
+        _ => {
+            let start = text.len();
+            writeln!(text, " {value}").expect("memory takes every byte");
+            let (bits, known) = last.get_or_insert_default();
+            *bits = value.to_bits();
+            known.clear();
+            known.extend_from_slice(&text[start..]);
+        }
     }
 }
 

@@ -21,6 +21,8 @@ use super::work::{srv_keys, work};
 pub trait Outlet {
     /// Asks a server.
     fn lookups(&self, upstream: &Arc<Upstream>, keys: Vec<LookupKey>) -> Vec<LookupKey>;
+    /// How many probes there is room for now.
+    fn free_places(&self) -> usize;
     /// Probes endpoints.
     fn probes(&self, keys: Vec<EndpointKey>) -> Vec<EndpointKey>;
 }
@@ -69,11 +71,13 @@ impl Observer {
         stats: Arc<Stats>,
     ) -> Self {
         let now = Instant::now();
+        let keys = srv_keys(&plan);
+        let state = State::with_room(keys.len());
         let mut schedule = Schedule::new(plan.interval, now);
-        schedule.replan(plan.interval, srv_keys(&plan), now, |_| false);
+        schedule.replan(plan.interval, keys, now, |_| false);
         Self {
             plan,
-            state: State::default(),
+            state,
             schedule,
             backlog: Backlog::default(),
             visits: Visits::default(),
@@ -253,9 +257,9 @@ impl Backlog {
     /// Returns since when the oldest key that is left waits.
     fn give_out(&mut self, outlet: &impl Outlet) -> Option<Instant> {
         for (upstream, queue) in &mut self.lookups {
-            drain(queue, |keys| outlet.lookups(upstream, keys));
+            drain(queue, || BATCH, |keys| outlet.lookups(upstream, keys));
         }
-        drain(&mut self.probes, |keys| outlet.probes(keys));
+        drain(&mut self.probes, || outlet.free_places(), |keys| outlet.probes(keys));
         let lookups =
             self.lookups.values().filter_map(|queue| queue.front()).map(|(_, slot)| *slot);
         lookups.chain(self.probes.front().map(|(_, slot)| *slot)).min()
@@ -280,10 +284,18 @@ impl Backlog {
     }
 }
 
-/// Hands over batches until one is not taken whole.
-fn drain<K>(queue: &mut VecDeque<(K, Instant)>, submit: impl Fn(Vec<K>) -> Vec<K>) {
-    while !queue.is_empty() {
-        let batch: Vec<(K, Instant)> = queue.drain(..queue.len().min(BATCH)).collect();
+/// Hands over batches until there is no room, or one is not taken whole.
+fn drain<K>(
+    queue: &mut VecDeque<(K, Instant)>,
+    room: impl Fn() -> usize,
+    submit: impl Fn(Vec<K>) -> Vec<K>,
+) {
+    loop {
+        let length = queue.len().min(BATCH).min(room());
+        if length == 0 {
+            return;
+        }
+        let batch: Vec<(K, Instant)> = queue.drain(..length).collect();
         let slots: Vec<Instant> = batch.iter().map(|(_, slot)| *slot).collect();
         let left = submit(batch.into_iter().map(|(key, _)| key).collect());
         if left.is_empty() {

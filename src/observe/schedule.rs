@@ -98,6 +98,11 @@ impl Schedule {
         let is_other_interval = self.interval != interval;
         self.interval = interval;
         self.mark_unwanted(Key::is_srv);
+        // Those of before are mostly the same.
+        let new = keys.len().saturating_sub(self.index.len());
+        self.index.reserve(new);
+        self.entries.reserve(new);
+        self.slots.reserve(new);
         for key in keys {
             let was_observed = was_observed(&key);
             self.want(Key::Lookup(key), Turn::ALWAYS, now, was_observed);

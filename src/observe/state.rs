@@ -72,6 +72,12 @@ impl Changes {
 }
 
 impl State {
+    /// Nothing is known yet; there is room for so many lookups.
+    pub fn with_room(lookups: usize) -> Self {
+        let lookups = HashMap::with_capacity_and_hasher(lookups, FixedState::default());
+        Self { lookups, ..Self::default() }
+    }
+
     /// Takes in an observation. Observations of one key come in the order of their times.
     pub fn record(&mut self, observation: Observation) {
         match observation {

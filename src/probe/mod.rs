@@ -56,6 +56,11 @@ impl Prober {
         self.settings = settings;
     }
 
+    /// How many more probes may be under way.
+    pub fn free_places(&self) -> usize {
+        self.settings.concurrency.saturating_sub(self.under_way.load(Ordering::Acquire))
+    }
+
     /// Starts a probe of each key while fewer than `concurrency` are under way, and gives back the
     /// rest. Needs a tokio runtime.
     pub fn submit(&self, keys: Vec<EndpointKey>) -> Vec<EndpointKey> {
