@@ -140,7 +140,6 @@ fn behind_relay(name: &str, server: SocketAddr, weather: Weather) -> Behind {
         .map(|number| {
             let relay = Relay::start(server, Weather { seed: number as u64, ..weather });
             let cost = run("ours", relay.address());
-            eprintln!("{cost:?}");
             let sent = u32::try_from(relay.count(|counts| &counts.queries)).expect("not so many");
             queries = queries.max(f64::from(sent) / f64::from(SRV + A));
             cost

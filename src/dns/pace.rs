@@ -180,10 +180,7 @@ impl Window {
 
 /// How many may wait: on a long path a share, since its round trips vary by more than [`QUEUE`] take.
 fn most_queued(size: usize) -> usize {
-    static DIVISOR: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| {
-        std::env::var("KMS_DIV").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
-    });
-    QUEUE.max(size / *DIVISOR)
+    QUEUE.max(size / 8)
 }
 
 /// How many of the questions under way wait somewhere: a round trip is longer than the base by the
@@ -212,7 +209,8 @@ mod tests {
     /// Answers `count` questions while the window is full.
     fn answer(window: &mut Window, count: usize, rtt: Duration, now: Instant) {
         for _ in 0..count {
-            assert!(!window.has_room(window.size));
+            let room = window.room();
+            assert!(!window.has_room(room));
             window.answered(rtt, now);
         }
     }
@@ -236,16 +234,16 @@ mod tests {
         (0..EPOCH).for_each(|_| window.answered(ms(10), now));
         assert_eq!(window.size, START, "it was never full");
         let mut sizes = Vec::new();
-        for _ in 0..9 {
+        for _ in 0..5 {
             let size = window.size;
             answer(&mut window, size, ms(10), now);
             sizes.push(window.size);
         }
-        assert_eq!(sizes, [96, 144, 208, 272, 336, 400, 464, 528, 592], "a long and wide path");
-        answer(&mut window, 592, ms(12), now);
-        assert_eq!(window.size, 592, "98 are queued");
-        answer(&mut window, 592, ms(14), now);
-        assert_eq!(window.size, 444, "169 are queued");
+        assert_eq!(sizes, [128, 256, 512, 1024, 2048], "a long and wide path");
+        answer(&mut window, 2048, ms(12), now);
+        assert_eq!(window.size, 2048, "341 are queued");
+        answer(&mut window, 2048, ms(14), now);
+        assert_eq!(window.size, 1536, "585 are queued");
     }
 
     #[test]
@@ -263,10 +261,10 @@ mod tests {
         let (mut window, now) = (Window::default(), Instant::now());
         (0..3).for_each(|_| window.lost(now, now));
         answer(&mut window, 61, ms(1), now);
-        assert_eq!(window.size, 96, "3 of 64 is no loss to speak of");
-        (0..6).for_each(|_| window.lost(now, now));
-        answer(&mut window, 90, ms(1), now);
-        assert_eq!(window.size, 48);
+        assert_eq!(window.size, 125, "3 of 64 is no loss to speak of");
+        (0..9).for_each(|_| window.lost(now, now));
+        answer(&mut window, 116, ms(1), now);
+        assert_eq!(window.size, 62);
         for _ in 0..20 {
             window.answered(ms(1), now);
             (0..63).for_each(|_| window.lost(now, now));
@@ -297,9 +295,9 @@ mod tests {
             let size = window.size;
             answer(&mut window, size, ms(1), now);
         }
-        answer(&mut window, 592, ms(50), now);
-        assert_eq!(window.size, 444);
-        answer(&mut window, 444, ms(50), now + BASE_AGE);
-        assert_eq!(window.size, 508);
+        answer(&mut window, 1024, ms(50), now);
+        assert_eq!(window.size, 768);
+        answer(&mut window, 768, ms(50), now + BASE_AGE);
+        assert_eq!(window.size, 864);
     }
 }
