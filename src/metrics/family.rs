@@ -20,6 +20,7 @@ use crate::model::Name;
 /// takes several times as long, and an estate has hundreds of thousands of series.
 pub(super) struct Family<'a, 'b> {
     definition: &'static Definition,
+    taken: HashSet<u64, FixedState>,
     hashes: RandomState,
     /// The value of the last series, and its text: the next often has the same.
     last: Option<(u64, Vec<u8>)>,
@@ -36,8 +37,6 @@ pub(super) enum Label<'a> {
 /// Text that leaves in pieces, so that the whole is never held.
 pub(super) struct Text<'a> {
     piece: Vec<u8>,
-    /// The series of the family that is written; the next needs as much room.
-    taken: HashSet<u64, FixedState>,
     leave: &'a mut dyn FnMut(&[u8]),
 }
 
@@ -47,14 +46,13 @@ const PIECE: usize = 64 << 10;
 impl<'a> Text<'a> {
     /// Nothing yet; [`Text::finish`] makes the last piece leave.
     pub(super) fn new(leave: &'a mut dyn FnMut(&[u8])) -> Self {
-        let piece = Vec::with_capacity(PIECE + PIECE / 16);
-        Self { piece, taken: HashSet::default(), leave }
+        Self { piece: Vec::with_capacity(PIECE + PIECE / 16), leave }
     }
 
     /// The next family.
     pub(super) fn family<'b>(&'b mut self, definition: &'static Definition) -> Family<'b, 'a> {
-        self.taken.clear();
-        Family { definition, hashes: RandomState::default(), last: None, text: self }
+        let (taken, hashes) = (HashSet::default(), RandomState::default());
+        Family { definition, taken, hashes, last: None, text: self }
     }
 
     /// A family of one series without labels.
@@ -82,10 +80,10 @@ impl Family<'_, '_> {
     /// Adds a series; the values stand in the order of the definition's labels.
     pub(super) fn push<const N: usize>(&mut self, values: [Label; N], value: f64) {
         debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
-        if self.text.taken.is_empty() {
+        if self.taken.is_empty() {
             self.push_header();
         }
-        let Text { piece, taken, leave } = &mut *self.text;
+        let Text { piece, leave } = &mut *self.text;
         let start = piece.len();
         piece.extend_from_slice(self.definition.name.as_bytes());
         for (position, (label, value)) in self.definition.labels.iter().zip(values).enumerate() {
@@ -103,7 +101,7 @@ impl Family<'_, '_> {
         if N > 0 {
             piece.push(b'}');
         }
-        if !taken.insert(self.hashes.hash_one(&piece[start..])) {
+        if !self.taken.insert(self.hashes.hash_one(&piece[start..])) {
             piece.truncate(start);
             return;
         }
