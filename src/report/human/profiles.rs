@@ -5,7 +5,7 @@ use super::super::text::{aligned, clean, width_of};
 use super::{Ink, Page, percent, short_host};
 use crate::model::discovery::{Choice, End};
 use crate::model::snapshot::{HostStatus, ProfileEntry, ProfileView};
-use crate::model::{Discovery, Host};
+use crate::model::{Discovery, Host, Status};
 
 impl Page<'_> {
     /// A line a profile, in the order of the config; only where there are some.
@@ -31,9 +31,25 @@ impl Page<'_> {
         self.paint(Ink::Faint, head);
         self.out.push('\n');
         for (entry, row) in entries.iter().zip(rows) {
-            self.paint(Ink::of(entry.status), State::from(entry.status).mark());
+            let (ink, state) = (ink_of(entry), state_of(entry));
+            self.paint(ink, state.mark());
             self.line(1, row);
         }
+    }
+}
+
+/// How its clients fare; where that cannot be told and no finding says more, unknown.
+pub(in crate::report) fn state_of(entry: &ProfileEntry) -> State {
+    match entry.view.is_served() {
+        None if entry.status < Status::Warning => State::Unknown,
+        _ => entry.status.into(),
+    }
+}
+
+fn ink_of(entry: &ProfileEntry) -> Ink {
+    match state_of(entry) {
+        State::Unknown => Ink::Plain,
+        _ => Ink::of(entry.status),
     }
 }
 

@@ -32,7 +32,7 @@ All 3 domains are well. 1 of 3 profiles fails: shop with 0x8007007B.
   profile  finds hosts in              clients show  kms-e1.east.example  and 2 more
 ✔ lab      east.example                nothing       75 % up
 ✘ shop     none; Office: a fixed host  0x8007007B    -
-✔ van      east.example?               unknown       -
+? van      east.example?               unknown       -
 
 3 domains, 3 hosts, 3 endpoints: 0 critical, 0 warnings, 0 info; 0.41 s
 ";
