@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::model::finding::ClientError;
 use crate::model::{Check, FindingState, Subject};
 use crate::report::fixture;
 
@@ -44,6 +45,29 @@ All 3 domains are well. 1 of 3 profiles fails: shop with 0x8007007B.
     let mut bare = fixture::with_profiles();
     bare.domains.clear();
     assert!(human(&bare, &narrow).starts_with("1 of 3 profiles fails: shop with 0x8007007B.\n"));
+}
+
+#[test]
+fn the_first_sentence_does_not_contradict_the_profiles_or_the_infos() {
+    let first = |snapshot: &Snapshot| human(snapshot, &Style { width: 200, ..PLAIN });
+    let mut troubled = fixture::troubled();
+    let no_code = |finding: &mut Arc<crate::model::Finding>| {
+        Arc::make_mut(finding).client_error = None;
+    };
+    troubled.findings.iter_mut().for_each(no_code);
+    let begins = |snapshot: &Snapshot, with: &str| {
+        let text = first(snapshot);
+        assert!(text.starts_with(with), "{text}");
+    };
+    begins(&troubled, "3 of 5 domains have trouble; no client is predicted to fail yet.\n");
+    troubled.profiles = fixture::with_profiles().profiles;
+    begins(
+        &troubled,
+        "3 of 5 domains have trouble. 1 of 3 profiles fails: shop with 0x8007007B.\n",
+    );
+    let info = Arc::make_mut(&mut troubled.findings[4]);
+    (info.client_error, info.severity) = (Some(ClientError(0xC004_F038)), Severity::Info);
+    begins(&troubled, "3 of 5 domains have trouble. 1 of 3");
 }
 
 #[test]
