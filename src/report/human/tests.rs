@@ -30,16 +30,21 @@ All 3 domains are well. 1 of 3 profiles fails: shop with 0x8007007B.
 ✔ parked.example  no KMS records, as it should be
 ✔ west.example    kms-w1.west.example 100 % up
 
-  profile  finds hosts in              clients show  kms-e1.east.example  and 2 more
-✔ lab      east.example                nothing       75 % up
-✘ shop     none; Office: a fixed host  0x8007007B    -
-? van      east.example?               unknown       -
+  profile  finds hosts in              clients show
+✔ lab      east.example                nothing
+    kms-e1.east.example 75 % up, kms-e2.east.example 25 % up
+✘ shop     none; Office: a fixed host  0x8007007B
+    kms-w1.west.example Office down
+? van      east.example?               unknown
 
 3 domains, 3 hosts, 3 endpoints: 0 critical, 0 warnings, 0 info; 0.41 s
 ";
     let narrow = Style { width: 85, ..PLAIN };
     assert_eq!(human(&fixture::with_profiles(), &narrow), expected);
-    let wide = human(&fixture::with_profiles(), &Style { verbose: true, ..narrow });
+    let narrowest = human(&fixture::with_profiles(), &Style { width: 59, ..PLAIN });
+    let broken = "    kms-e1.east.example 75 % up,\n    kms-e2.east.example 25 % up\n";
+    assert!(narrowest.contains(broken), "{narrowest}");
+    let wide = human(&fixture::with_profiles(), &Style { width: 200, ..PLAIN });
     let shop = "✘ shop     none; Office: a fixed host  0x8007007B    -                    -                    Office down\n";
     assert!(wide.contains(shop), "{wide}");
     let mut bare = fixture::with_profiles();
