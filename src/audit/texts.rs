@@ -213,6 +213,10 @@ macro_rules! parts {
 }
 
 parts! {
+    /// The DNS server gets questions, and fails.
+    ServerFails "The server fails";
+    /// This machine has no such source or interface, so that the server gets none.
+    PathLacking "This machine lacks the path";
     /// No suffix has records.
     NoRecords "No suffix has records";
     /// The DNS servers fail.
