@@ -156,6 +156,24 @@ fn a_person_reads_what_mends_clients_that_fail() {
 }
 
 #[test]
+fn a_server_that_fails_beside_a_good_one_does_not_differ_from_it() {
+    let small = Small::start();
+    let dead = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let dead = dead.expect("a port where nobody is any more").to_string();
+    let ended = small.preflight(&[&dead, "--suffix", "good.test"]);
+    let said = small.masked(&ended.stdout);
+    assert!(said.contains("the search ends there; not every server answers for"), "{said}");
+    assert!(!said.contains("servers differ"), "{said}");
+    let row = |server: &str| {
+        let of = |line: &&str| line.contains("good.test") && line.contains(server);
+        said.lines().skip_while(|line| !line.contains("suffixes")).skip(1).find(of)
+    };
+    let (good, bad) = (row("127.0.0.1:DNS").unwrap_or("-"), row(&dead).unwrap_or("-"));
+    assert!(good.contains("ends the search") && good.trim_start().starts_with('✔'), "{said}");
+    assert!(bad.ends_with("another server is heard") && !bad.contains('✔'), "{said}");
+}
+
+#[test]
 fn fail_on_decides_which_severity_counts() {
     let small = Small::start();
     // That a host is alone is worth knowing.

@@ -107,6 +107,20 @@ fn each_thing_in_the_way_fails_its_own_step() {
         let connect = run.step("connect");
         let seen = connect["evidence"][0]["outcome"].as_str().unwrap_or_default();
         assert_eq!(seen, outcome, "{name}: {connect}");
+        let remedy = run.step("verdict")["remedy"].as_str().unwrap_or_default().to_owned();
+        let mends = match name {
+            "1688 dropped" => {
+                "Open the way for these clients to TCP port 1688 of kms.good.test on the firewall on the way. "
+            }
+            "1688 prohibited" => {
+                "Open the way for these clients to TCP port 1688 of kms.good.test on 10.88.1.1. "
+            }
+            "1688 rejected" => "Start the host and open its firewall",
+            "DNS dropped" => "Mend the DNS servers of these clients, or open UDP and TCP port 53",
+            _ => "",
+        };
+        assert!(remedy.starts_with(mends), "{name}: {remedy}");
+        assert_eq!(remedy.is_empty(), mends.is_empty(), "{name}: {remedy}");
         let (sent, arrived) = watch.end();
         let is_dns_only = outcome.is_empty();
         assert_eq!(sent, from(CLIENT, !is_dns_only), "{name}: what left the subnet");

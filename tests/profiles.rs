@@ -114,7 +114,18 @@ fn a_source_that_is_not_here_is_told_and_says_nothing_of_the_clients() {
     assert_eq!(report.code, Some(2), "{}", report.json);
     let failure = report.finding("server-failure");
     let message = failure["message"].as_str().expect("a text");
-    assert!(message.contains("(the source 192.0.2.41 is not on this machine)"), "{message}");
+    let server = bind.address();
+    assert_eq!(
+        message,
+        format!(
+            "{server} cannot be asked over its path: the source 192.0.2.41 is not on this machine, \
+             which says nothing of the server"
+        )
+    );
+    let remedy = failure["remedy"].as_str().expect("a text");
+    assert!(remedy.starts_with("Give this machine the source or interface"), "{remedy}");
+    assert!(remedy.contains("ip address add 192.0.2.41 dev INTERFACE"), "{remedy}");
+    assert!(!remedy.contains("Restart-Service"), "{remedy}");
     let profile = &report.json["profiles"][0];
     assert_eq!((&profile["status"], &profile["client_error"]), (&json!("ok"), &Value::Null));
     assert_eq!(profile["windows"]["verdict"], "unknown");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use kmswatch::audit::texts::{Key, page};
+use kmswatch::audit::texts::{Key, Part, page};
 use kmswatch::model::Check;
 
 const SECTIONS: [&str; 6] = [
@@ -63,6 +63,16 @@ fn every_placeholder_is_known_and_every_known_one_used() {
     let known: BTreeSet<&str> = Key::ALL.iter().map(|key| key.as_str()).collect();
     let used: BTreeSet<&str> = built().flat_map(|check| placeholders(page(check))).collect();
     assert_eq!(used, known);
+}
+
+#[test]
+fn every_part_is_known_and_every_known_one_used() {
+    let known: BTreeSet<&str> = Part::ALL.iter().map(|part| part.as_str()).collect();
+    let used: Vec<&str> = built()
+        .flat_map(|check| page(check).lines().filter_map(|l| l.strip_prefix("### ")))
+        .collect();
+    assert_eq!(used.iter().copied().collect::<BTreeSet<_>>(), known);
+    assert_eq!(used.len(), known.len(), "each belongs to one page");
 }
 
 #[test]

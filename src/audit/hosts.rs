@@ -196,8 +196,13 @@ impl<'a> Context<'a> {
         }
         let sight = self.case.sights.iter().find(|sight| sight.elsewhere.is_some())?;
         let (address, kms_port) = (sight.elsewhere?, self.case.plan.kms_port);
+        let state = match self.view.status {
+            HostStatus::Down => "fails",
+            // All was probed: it is silent, or closed early.
+            _ => "connects without an answer",
+        };
         let message = format!(
-            "{} is published on port {}, which fails, but {address} answers as KMS on port {kms_port}",
+            "{} is published on port {}, which {state}, but {address} answers as KMS on port {kms_port}",
             self.target(),
             self.case.host.port
         );

@@ -2,6 +2,7 @@
 //! declared client would see over its own path.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,21 +12,41 @@ use crate::client::errors::COUNT_INSUFFICIENT;
 use crate::model::discovery::{Choice, End, Failure, Reason, Step};
 use crate::model::snapshot::{AnswerView, HostStatus, ProfileView};
 use crate::model::{
-    Check, Discovery, Finding, Host, LookupOutcome, Name, Plan, PlannedDomain, Product, Profile,
-    Resolver, Severity, Subject,
+    Check, Discovery, Finding, Host, LookupOutcome, Name, Plan, PlannedDomain, Probe, Product,
+    Profile, Resolver, Severity, Subject,
 };
 use crate::observe::state::{Horizon, State};
 
 use super::domain::Asked;
 use super::draft::{Draft, listed};
 use super::sight::Sight;
-use super::texts::Key;
+use super::texts::{Key, Part};
 
 /// What came of auditing one profile.
 pub(super) struct ProfileAudit {
     pub(super) view: Arc<ProfileView>,
     /// Each host that its clients may come to, as they see it.
     pub(super) sights: Vec<Arc<Sight>>,
+}
+
+impl ProfileAudit {
+    /// A connection that a host of the search itself did not answer; one that somebody else rejected
+    /// first.
+    fn blocked(&self) -> Option<(&Host, IpAddr, &Probe)> {
+        let tried =
+            self.sights.iter().filter(|sight| self.is_picked(&sight.host)).flat_map(|sight| {
+                sight.endpoints.iter().filter_map(|endpoint| {
+                    Some((&*sight.host, endpoint.address, &**endpoint.probe.as_ref()?))
+                })
+            });
+        let lost = tried.filter(|(_, _, probe)| probe.outcome.is_on_the_way());
+        lost.min_by_key(|(_, _, probe)| probe.rejected_by.is_none())
+    }
+
+    fn is_picked(&self, host: &Host) -> bool {
+        let search = self.view.discoveries().find(|discovery| discovery.end != End::Fixed);
+        search.is_some_and(|search| search.hosts.iter().any(|choice| choice.host == *host))
+    }
 }
 
 /// Audits one profile. `sight` tells what a resolver's clients see of a host.
@@ -92,14 +113,15 @@ fn status_of(sight: &Sight) -> HostStatus {
 pub(super) fn check(plan: &Plan, audits: &[ProfileAudit], findings: &mut Vec<Arc<Finding>>) {
     for audit in audits {
         let view = &*audit.view;
-        findings.extend(search(plan, view));
+        findings.extend(search(plan, audit));
         findings.extend(view.discoveries().filter_map(|discovery| pinned(plan, view, discovery)));
     }
     thresholds(plan, audits, findings);
 }
 
 /// The search leads nowhere.
-fn search(plan: &Plan, view: &ProfileView) -> Option<Arc<Finding>> {
+fn search(plan: &Plan, audit: &ProfileAudit) -> Option<Arc<Finding>> {
+    let view = &*audit.view;
     let discovery = view.discoveries().find(|discovery| discovery.end != End::Fixed)?;
     let failure = discovery.failure()?;
     let (check, message) = match (&discovery.end, &discovery.hidden) {
@@ -131,11 +153,50 @@ fn search(plan: &Plan, view: &ProfileView) -> Option<Arc<Finding>> {
         }
         None => draft,
     };
+    let draft = match check {
+        Check::ProfileNoKms => mended(plan, draft, audit, failure),
+        _ => draft,
+    };
     let draft = match &discovery.hidden {
         Some((domain, host)) => draft.evidence("hidden", format!("{host} in {domain}")),
         None => draft,
     };
     Some(draft.done())
+}
+
+/// With what mends this failure.
+fn mended(plan: &Plan, draft: Draft, audit: &ProfileAudit, failure: &Failure) -> Draft {
+    let part = match failure.reason {
+        Reason::LookupFailed(_) => Part::LookupFails,
+        Reason::Declined => Part::Declined,
+        Reason::HostsDown | Reason::FixedHostDown => match audit.blocked() {
+            Some(_) => Part::WayBlocked,
+            None => Part::HostsFail,
+        },
+        Reason::NoSuffix | Reason::NameDoesNotExist | Reason::NoRecords => Part::NoRecords,
+    };
+    let profile = &audit.view.profile;
+    let clients = profile.subnet.map(|subnet| subnet.trunc().to_string());
+    let clients = clients.or_else(|| profile.path().source.map(|source| source.to_string()));
+    let draft = draft.valued(plan, |values| values.part(part));
+    let draft = match clients {
+        Some(clients) => draft.valued(plan, |values| values.set(Key::Clients, clients)),
+        None => draft,
+    };
+    let Some((host, address, probe)) = audit.blocked() else { return draft };
+    let draft = draft
+        .valued(plan, |values| values.set(Key::Target, &host.target).set(Key::Port, host.port));
+    let draft = match address {
+        // nft has another word for IPv6.
+        IpAddr::V4(_) => draft.valued(plan, |values| values.set(Key::Address, address)),
+        IpAddr::V6(_) => draft,
+    };
+    match probe.rejected_by {
+        Some(gate) => draft
+            .valued(plan, |values| values.set(Key::Gate, gate))
+            .evidence("rejected_by", gate.to_string()),
+        None => draft,
+    }
 }
 
 fn no_suffix(view: &ProfileView) -> String {
@@ -196,6 +257,10 @@ fn pinned(plan: &Plan, view: &ProfileView, discovery: &Discovery) -> Option<Arc<
         true if discovery.product == Product::Windows => "Windows and Office",
         _ => discovery.product.as_str(),
     };
+    let part = match discovery.product {
+        Product::Windows => Part::FixedForWindows,
+        Product::Office => Part::FixedForOffice,
+    };
     let status = discovery.hosts.first().map_or(HostStatus::Unknown, |choice| choice.status);
     let is_down = status == HostStatus::Down;
     let state = match status {
@@ -211,7 +276,9 @@ fn pinned(plan: &Plan, view: &ProfileView, discovery: &Discovery) -> Option<Arc<
         .scoped(discovery.product.as_str())
         .severity(if is_down { Severity::Critical } else { Severity::Info })
         .client_error(discovery.failure().and_then(|failure| failure.error))
-        .valued(plan, |values| values.set(Key::Target, &host.target).set(Key::Port, host.port))
+        .valued(plan, |values| {
+            values.set(Key::Target, &host.target).set(Key::Port, host.port).part(part)
+        })
         .asking(&view.profile.resolver)
         .evidence("host", host.to_string())
         .evidence("status", status.as_str())

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{AnswerView, DomainView};
 use crate::model::{
-    Check, Finding, LookupKey, LookupOutcome, Name, Plan, PlannedDomain, Resolver, Severity,
-    Subject, Upstream,
+    Answer, Check, Finding, LookupKey, LookupOutcome, Name, Plan, PlannedDomain, Resolver,
+    Severity, Subject, Upstream,
 };
 use crate::observe::resolution::ADDRESS_KINDS;
 use crate::observe::state::{Horizon, State};
@@ -18,7 +18,7 @@ use crate::observe::state::{Horizon, State};
 use super::domain::{Answered, DomainAudit};
 use super::draft::{Draft, counted};
 use super::sight::Sight;
-use super::texts::Key;
+use super::texts::{Key, Part};
 
 /// What was asked of one server.
 #[derive(Default)]
@@ -27,6 +27,8 @@ struct Record<'a> {
     names: usize,
     /// How many of them have no usable answer, of whatever type.
     failing: usize,
+    /// For how many nothing was sent, as this machine lacks the path.
+    lacking: usize,
     outcomes: BTreeMap<LookupOutcome, usize>,
     /// What else is known of the first failure.
     detail: Option<Arc<str>>,
@@ -43,11 +45,18 @@ impl Record<'_> {
         self.failing == self.names || half
     }
 
-    fn add(&mut self, is_usable: bool, outcome: LookupOutcome) {
+    /// Whether all that fails does so before it gets to the server.
+    fn lacks_path(&self) -> bool {
+        self.failing > 0 && self.lacking == self.failing
+    }
+
+    fn add(&mut self, is_usable: bool, answer: &Answer) {
         self.names += 1;
         if !is_usable {
             self.failing += 1;
-            *self.outcomes.entry(outcome).or_default() += 1;
+            self.lacking += usize::from(answer.lacks_path());
+            *self.outcomes.entry(answer.outcome).or_default() += 1;
+            self.detail = self.detail.take().or_else(|| answer.detail.clone());
         }
     }
 }
@@ -143,9 +152,8 @@ fn add_domain<'a>(
         }
         let record = records.entry(&answer.upstream).or_default();
         let is_usable = answer.answer.outcome.is_usable();
-        record.add(is_usable, answer.answer.outcome);
+        record.add(is_usable, &answer.answer);
         if !is_usable {
-            record.detail = record.detail.take().or_else(|| answer.answer.detail.clone());
             record.domains.push(&view.domain);
         }
     }
@@ -163,11 +171,7 @@ fn add_profiles<'a>(
     for (domain, view) in answers {
         if beyond.remove(&domain.srv_key(&view.upstream)) && horizon.is_fresh(view.at) {
             let record = records.entry(&view.upstream).or_default();
-            let is_usable = view.answer.outcome.is_usable();
-            record.add(is_usable, view.answer.outcome);
-            if !is_usable {
-                record.detail = record.detail.take().or_else(|| view.answer.detail.clone());
-            }
+            record.add(view.answer.outcome.is_usable(), &view.answer);
         }
     }
 }
@@ -220,10 +224,10 @@ fn add_targets<'a>(
                     .map(|lookup| &lookup.latest)
                     .filter(|latest| horizon.is_fresh(latest.at))
             });
-            let outcomes: Vec<LookupOutcome> = latest.map(|latest| latest.value.outcome).collect();
-            if let Some(first) = outcomes.first() {
-                let is_usable = outcomes.iter().any(|outcome| outcome.is_usable());
-                records.entry(upstream).or_default().add(is_usable, *first);
+            let answers: Vec<&Answer> = latest.map(|latest| &*latest.value).collect();
+            if let Some(first) = answers.first() {
+                let is_usable = answers.iter().any(|answer| answer.outcome.is_usable());
+                records.entry(upstream).or_default().add(is_usable, first);
             }
         }
     }
@@ -251,7 +255,14 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
         .scoped(&upstream.path.to_string())
         .severity(severity)
         .valued(plan, |values| {
-            let values = values.server(&upstream.server);
+            let values = values.server(&upstream.server).part(match record.lacks_path() {
+                true => Part::PathLacking,
+                false => Part::ServerFails,
+            });
+            let values = match upstream.path.source {
+                Some(source) => values.set(Key::Clients, source),
+                None => values,
+            };
             match record.domains.first() {
                 Some(domain) => {
                     values.set(Key::Owner, &domain.owner).set(Key::Domain, &domain.name)
@@ -267,6 +278,12 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
 }
 
 fn message(upstream: &Upstream, record: &Record) -> String {
+    if let (true, Some(what)) = (record.lacks_path(), &record.detail) {
+        return format!(
+            "{} cannot be asked over its path: {what}, which says nothing of the server",
+            upstream.server
+        );
+    }
     let how_many = match record.names - record.failing {
         0 => format!("none of {}", counted(record.names, "name")),
         usable => format!("only {usable} of {}", counted(record.names, "name")),

@@ -39,9 +39,10 @@ pub fn summary(check: Check) -> Option<&'static str> {
 /// What to do about a finding: a sentence, then the commands to see and to mend it, each on a line
 /// of its own that can be copied to a shell.
 ///
-/// They are the fenced commands of the page. One whose value is not known is left out.
+/// They are the fenced commands of the page, of "Mend" those of [`Values::part`] where it has parts.
+/// One whose value is not known is left out.
 pub fn remedy(check: Check, values: &Values) -> String {
-    let Some(template) = TEMPLATES.get(&check) else { return String::new() };
+    let Some(template) = TEMPLATES.get(&(check, values.part)) else { return String::new() };
     let mut text = values.fill(&template.advice, OnMissing::Name).unwrap_or_default();
     for (heading, commands) in [("See:", &template.see), ("Mend:", &template.mend)] {
         let lines: Vec<String> =
@@ -66,15 +67,17 @@ pub fn remedy(check: Check, values: &Values) -> String {
 /// `<target>`.
 #[derive(Debug, Clone)]
 pub struct Values {
-    values: BTreeMap<Key, String>,
+    known: BTreeMap<Key, String>,
     server: Option<Server>,
+    part: Option<Part>,
 }
 
 impl Default for Values {
     /// The well-known ports, 53 and 1688, and nothing else.
     fn default() -> Self {
-        let values = BTreeMap::new();
-        Self { values, server: None }.set(Key::ServerPort, DNS_PORT).set(Key::KmsPort, KMS_PORT)
+        let known = BTreeMap::from([(Key::Gate, SOME_GATE.to_owned())]);
+        let bare = Self { known, server: None, part: None };
+        bare.set(Key::ServerPort, DNS_PORT).set(Key::KmsPort, KMS_PORT)
     }
 }
 
@@ -82,7 +85,14 @@ impl Values {
     /// With the value of one placeholder.
     #[must_use]
     pub fn set(mut self, key: Key, value: impl Display) -> Self {
-        self.values.insert(key, safe(key, value.to_string()));
+        self.known.insert(key, safe(key, value.to_string()));
+        self
+    }
+
+    /// With the part of the page's "Mend" that fits; a page that has parts needs one.
+    #[must_use]
+    pub fn part(mut self, part: Part) -> Self {
+        self.part = Some(part);
         self
     }
 
@@ -118,7 +128,7 @@ impl Values {
         for piece in pieces(text) {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
-                Piece::Placeholder(key) => match (self.values.get(&key), missing) {
+                Piece::Placeholder(key) => match (self.known.get(&key), missing) {
                     (Some(value), _) => filled.push_str(value),
                     (None, OnMissing::Name) => filled.push_str(&unknown(key)),
                     (None, OnMissing::LeaveOut) => return None,
@@ -176,6 +186,51 @@ keys! {
     ServerPort "server_port";
     /// The well-known KMS port of the plan; 1688 unless set.
     KmsPort "kms_port";
+    /// The network of a profile's clients, else their source address.
+    Clients "clients";
+    /// Who rejects a connection on the way; words for a firewall that nobody knows unless set.
+    Gate "gate";
+}
+
+const SOME_GATE: &str = "the firewall on the way";
+
+macro_rules! parts {
+    ($($(#[$doc:meta])* $variant:ident $heading:literal;)+) => {
+        /// A part of "Mend" in a page, below a heading of its own: one finding, mended by what causes it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Part { $($(#[$doc])* $variant,)+ }
+
+        impl Part {
+            /// Every part.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Its heading.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $heading,)+ }
+            }
+        }
+    };
+}
+
+parts! {
+    /// The DNS server gets questions, and fails.
+    ServerFails "The server fails";
+    /// This machine has no such source or interface, so that the server gets none.
+    PathLacking "This machine lacks the path";
+    /// No suffix has records.
+    NoRecords "No suffix has records";
+    /// The DNS servers fail.
+    LookupFails "A lookup fails";
+    /// The target is ".".
+    Declined "A suffix declines";
+    /// Connections get lost on the way, or are rejected there.
+    WayBlocked "The way to the hosts is blocked";
+    /// The hosts themselves do not serve.
+    HostsFail "The hosts fail";
+    /// The fixed host is set for Windows, and Office takes it over.
+    FixedForWindows "A host set for Windows";
+    /// The fixed host is set for Office alone.
+    FixedForOffice "A host set for Office";
 }
 
 /// What becomes of a text with a placeholder that has no value.
@@ -188,7 +243,12 @@ enum OnMissing {
 }
 
 fn safe(key: Key, value: String) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+    // A network has a slash; in what comes from DNS it might make a path.
+    let plain = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '.' | '_' | ':' | '-')
+            || (c == '/' && key == Key::Clients)
+    };
     if value.starts_with('-') || value.is_empty() || !value.chars().all(plain) {
         return unknown(key);
     }
@@ -232,14 +292,31 @@ struct Template {
     mend: Vec<String>,
 }
 
-static TEMPLATES: LazyLock<BTreeMap<Check, Template>> = LazyLock::new(|| {
-    let template = |page| Template {
-        advice: first_paragraph(section(page, "Mend")),
+static TEMPLATES: LazyLock<BTreeMap<(Check, Option<Part>), Template>> = LazyLock::new(|| {
+    let template = |page, mend| Template {
+        advice: first_paragraph(mend),
         see: commands(section(page, "See")),
-        mend: commands(section(page, "Mend")),
+        mend: commands(mend),
     };
-    PAGES.iter().map(|(check, page)| (*check, template(page))).collect()
+    let of_page = |(check, page): &(Check, &'static str)| {
+        let (check, page) = (*check, *page);
+        let parts = parts(section(page, "Mend"));
+        parts.map(move |(part, mend)| ((check, part), template(page, mend)))
+    };
+    PAGES.iter().flat_map(of_page).collect()
 });
+
+/// What "Mend" says for everybody, and each part of it.
+fn parts(mend: &'static str) -> impl Iterator<Item = (Option<Part>, &'static str)> {
+    let of = |heading: &str| Part::ALL.iter().copied().find(|part| part.as_str() == heading);
+    let mut pieces = mend.split("### ");
+    let whole = pieces.next().map(|text| (None, text));
+    let parts = pieces.filter_map(move |piece| {
+        let (heading, text) = piece.split_once('\n')?;
+        Some((Some(of(heading)?), text))
+    });
+    whole.into_iter().chain(parts)
+}
 
 /// The lines below `## heading`, up to the next heading; empty if there is none.
 fn section(page: &'static str, heading: &str) -> &'static str {
@@ -366,6 +443,7 @@ mod tests {
             .set(Key::ListedPriority, 20)
             .set(Key::ListedWeight, 50)
             .set(Key::Address, "10.0.0.5")
+            .set(Key::Clients, "10.40.7.0/24")
             .server(&server(Transport::Udp, "10.0.0.53:53"))
     }
 
@@ -428,11 +506,25 @@ mod tests {
         );
     }
 
+    /// Every check with each part of its page.
+    fn every_remedy() -> impl Iterator<Item = (Check, Option<Part>)> {
+        Check::ALL.iter().flat_map(|check| {
+            let mut parts: Vec<_> =
+                parts(section(page(*check), "Mend")).map(|(part, _)| part).collect();
+            // What stands before the parts is no remedy by itself.
+            if parts.len() > 1 {
+                parts.remove(0);
+            }
+            parts.into_iter().map(|part| (*check, part))
+        })
+    }
+
     #[test]
     fn the_built_checks_and_only_they_have_a_remedy() {
         let values = full();
         let own = ["east.contoso.com", "kms-e1.contoso.com", "10.0.0.5", "10.0.0.53"];
-        for check in Check::ALL.iter().copied() {
+        for (check, part) in every_remedy() {
+            let values = part.map_or(values.clone(), |part| values.clone().part(part));
             let text = remedy(check, &values);
             let commands: Vec<&str> =
                 text.lines().filter_map(|line| line.strip_prefix("  ")).collect();
@@ -486,14 +578,16 @@ mod tests {
         #[test]
         fn no_value_adds_anything_that_a_shell_reads(
             values in prop::collection::vec("(\\PC|[;|&`$()<>'\"\\n\\r%{}\\-]){0,12}", Key::ALL.len()),
-            at in 0..Check::ALL.len(),
+            at in any::<prop::sample::Index>(),
         ) {
-            let check = Check::ALL[at];
+            let all: Vec<_> = every_remedy().collect();
+            let (check, part) = all[at.index(all.len())];
             let filled = Key::ALL.iter().zip(&values).fold(Values::default(), |to, (key, value)| to.set(*key, value));
             let named = Key::ALL.iter().fold(Values::default(), |to, key| to.set(*key, "x"));
+            let (filled, named) = (Values { part, ..filled }, Values { part, ..named });
             let special = |text: &str| -> String {
                 let names = Key::ALL.iter().fold(text.to_owned(), |text, key| text.replace(&unknown(*key), "x"));
-                names.chars().filter(|c| !c.is_ascii_alphanumeric() && !"._:-".contains(*c)).collect()
+                names.chars().filter(|c| !c.is_ascii_alphanumeric() && !"._:-/".contains(*c)).collect()
             };
             prop_assert_eq!(special(&remedy(check, &filled)), special(&remedy(check, &named)));
         }

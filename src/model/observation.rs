@@ -292,6 +292,11 @@ impl ProbeOutcome {
         }
     }
 
+    /// Whether no answer of the host itself came: the connection may have been lost on the way.
+    pub fn is_on_the_way(self) -> bool {
+        matches!(self, Self::Timeout | Self::Unreachable | Self::Prohibited)
+    }
+
     /// What it says of the endpoint.
     pub fn reachability(self) -> Reachability {
         match self {

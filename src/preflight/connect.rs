@@ -50,7 +50,10 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
 }
 
 /// The addresses of a host over the profile's path.
-fn endpoints<'a>(scene: &Scene<'a>, host: &Host) -> impl Iterator<Item = &'a EndpointView> {
+pub(super) fn endpoints<'a>(
+    scene: &Scene<'a>,
+    host: &Host,
+) -> impl Iterator<Item = &'a EndpointView> {
     let (hosts, path) = (&scene.snapshot.hosts, scene.profile.path());
     let view = hosts.binary_search_by(|view| view.host.cmp(host)).ok().map(|at| &hosts[at]);
     let endpoints = view.into_iter().flat_map(|view| &view.endpoints);

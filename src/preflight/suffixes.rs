@@ -24,15 +24,25 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
     let differing = |(_, answers): &&(&PlannedDomain, Vec<&AnswerView>)| differ(answers);
     let divided: Vec<String> =
         told.iter().filter(differing).map(|(domain, _)| domain.name.to_string()).collect();
+    let partial = |(_, answers): &&(&PlannedDomain, Vec<&AnswerView>)| is_partial(answers);
+    let partial: Vec<String> =
+        told.iter().filter(partial).map(|(domain, _)| domain.name.to_string()).collect();
     let ending = ending(search);
+    let is_split = !divided.is_empty() || !partial.is_empty();
     let state = match ending.0 {
-        StepState::Passed if !divided.is_empty() || has_failed(search) => StepState::Warning,
+        StepState::Passed if is_split || has_failed(search) => StepState::Warning,
         state => state,
     };
-    let message = match divided.is_empty() {
-        true => ending.1,
-        false => format!("{}; servers differ about {}", ending.1, listed(&divided, MOST)),
+    let told_of = |what: &str, domains: &[String]| match domains {
+        [] => String::new(),
+        domains => format!("; {what} {}", listed(domains, MOST)),
     };
+    let message = [
+        ending.1,
+        told_of("servers differ about", &divided),
+        told_of("not every server answers for", &partial),
+    ]
+    .concat();
     let rows = told.iter().flat_map(|(domain, answers)| rows(search, &domain.name, answers));
     Some(Step {
         rows: rows.collect(),
@@ -67,8 +77,17 @@ fn said(answer: &Answer) -> Said<'_> {
     (answer.outcome, records.collect())
 }
 
+/// Whether servers contradict each other; one that fails says nothing.
 fn differ(answers: &[&AnswerView]) -> bool {
-    answers.windows(2).any(|pair| said(&pair[0].answer) != said(&pair[1].answer))
+    let usable = |answer: &&&AnswerView| answer.answer.outcome.is_usable();
+    let mut said = answers.iter().filter(usable).map(|answer| said(&answer.answer));
+    said.next().is_some_and(|first| said.any(|other| other != first))
+}
+
+/// Whether some servers answer and some fail.
+fn is_partial(answers: &[&AnswerView]) -> bool {
+    let mut usable = answers.iter().map(|answer| answer.answer.outcome.is_usable());
+    usable.next().is_some_and(|first| usable.any(|other| other != first))
 }
 
 /// Whether a lookup before the end failed: clients wait for it, and its domain is not known.
@@ -111,18 +130,27 @@ fn rows(search: &Discovery, domain: &Name, answers: &[&AnswerView]) -> Vec<Row> 
         (true, _) | (_, false) => StepState::Warning,
         (false, true) => StepState::Passed,
     };
+    let then = |answer: &Answer| match then {
+        NOT_REACHED => NOT_REACHED,
+        _ if is_partial(answers) && !answer.outcome.is_usable() => "another server is heard",
+        then => then,
+    };
     let row = |server: String, view: &AnswerView| Row {
-        state: match then {
+        state: match then(&view.answer) {
             NOT_REACHED => StepState::Skipped,
             _ => state(&view.answer),
         },
-        cells: [domain.to_string(), server, shown(&view.answer), then.to_owned()]
+        cells: [domain.to_string(), server, shown(&view.answer), then(&view.answer).to_owned()]
             .map(Cell::Text)
             .into(),
     };
     match answers {
         [] => Vec::new(),
-        [first, ..] if !differ(answers) => vec![row(String::new(), first)],
+        [first, rest @ ..]
+            if rest.iter().all(|other| said(&other.answer) == said(&first.answer)) =>
+        {
+            vec![row(String::new(), first)]
+        }
         all => all.iter().map(|view| row(view.upstream.server.to_string(), view)).collect(),
     }
 }

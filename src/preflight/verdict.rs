@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::model::discovery::{End, Failure, Reason, Verdict};
 use crate::model::preflight::{Step, StepId, StepState};
 use crate::model::snapshot::ProfileView;
-use crate::model::{Check, Discovery, Product, Subject};
+use crate::model::{Check, Discovery, Host, Product, Subject};
 
 use super::Scene;
+use super::connect::endpoints;
 use super::words::{MOST, listed, named, short};
 
 pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
@@ -36,20 +37,33 @@ pub(super) fn of_nothing() -> Step {
     Step::new(StepId::Verdict, StepState::Unknown, "nothing can be told of these clients from here")
 }
 
-/// What mends a failure: where hosts that a search leads to are dead, what mends the first; else what
-/// the finding about the profile has.
+/// What mends a failure: where hosts that a search leads to answer these clients with something else,
+/// what mends the first; else what the finding about the profile has.
 fn remedy(scene: &Scene, discovery: &Discovery) -> Option<String> {
     let failure = discovery.failure()?;
-    let first = discovery.hosts.first().map(|choice| Subject::Host(choice.host.clone()));
-    let of_host =
-        first.filter(|_| failure.reason == Reason::HostsDown && discovery.hidden.is_none());
     let own = Subject::Profile(scene.profile.name.clone());
+    let of_host = discovery
+        .hosts
+        .first()
+        .map(|choice| &choice.host)
+        .filter(|_| failure.reason == Reason::HostsDown && discovery.hidden.is_none())
+        .filter(|_| !discovery.hosts.iter().any(|choice| is_lost(scene, &choice.host)))
+        .map(|host| Subject::Host(host.clone()));
     let findings = of_host.iter().chain([&own]).flat_map(|subject| {
         scene.snapshot.findings.iter().filter(move |finding| finding.subject == *subject)
     });
+    // One about a fixed host for Office says nothing of Windows, and the other way round.
+    let is_of = |check| (check == Check::ProfilePinned) == (discovery.end == End::Fixed);
     let grave = findings.filter(|finding| finding.client_error.is_some());
-    let mut remedies = grave.map(|finding| finding.remedy.clone());
+    let fitting = grave.filter(|finding| finding.subject != own || is_of(finding.check));
+    let mut remedies = fitting.map(|finding| finding.remedy.clone());
     remedies.find(|remedy| !remedy.is_empty())
+}
+
+/// Whether a connection to the host did not get an answer of its own: then the way is mended first.
+fn is_lost(scene: &Scene, host: &Host) -> bool {
+    let mut probes = endpoints(scene, host).filter_map(|endpoint| endpoint.probe.as_ref());
+    probes.any(|probe| probe.outcome.is_on_the_way())
 }
 
 /// What comes of Windows and Office, together where it is the same.

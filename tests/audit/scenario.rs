@@ -13,6 +13,7 @@
 //! addr  kms1.test  10.1.0.1, 2001:db8::1          (A and AAAA on every server; the rest is nodata)
 //! probe 10.1.0.1:1688  kms 700ms                  (over every path, with the time to connect)
 //! probe 10.1.0.1:1688  refused from 10.0.0.9      (over one path only)
+//! probe 10.1.0.1:1688  prohibited by 10.9.0.1     (who rejected it)
 //! host  kms1.test:1700 10.1.0.1 kms 2ms           (addr and probe; port 1688 if not given)
 //! at 60s                                          (what follows was seen that long after the start)
 //! ```
@@ -199,6 +200,10 @@ impl Reader<'_> {
     fn probe(&mut self, endpoint: &str, said: &str) -> Option<()> {
         let address = endpoint.parse().ok()?;
         let (outcome, from) = said.split_once(" from ").unwrap_or((said, ""));
+        let (outcome, by) = match outcome.split_once(" by ") {
+            Some((outcome, by)) => (outcome, Some(by.trim().parse().ok()?)),
+            None => (outcome, None),
+        };
         let mut words = outcome.split_whitespace();
         let outcome = words.next()?;
         let outcome = *ProbeOutcome::ALL.iter().find(|known| known.as_str() == outcome)?;
@@ -206,7 +211,7 @@ impl Reader<'_> {
             Some(took) => Some(took.parse::<SignedDuration>().ok()?.unsigned_abs()),
             None => None,
         };
-        let probe = Arc::new(Probe { connect, ..Probe::bare(outcome) });
+        let probe = Arc::new(Probe { connect, rejected_by: by, ..Probe::bare(outcome) });
         let mut paths: Vec<_> = self.plan.asked_resolvers().map(|one| one.path.clone()).collect();
         paths.sort_unstable();
         paths.dedup();
