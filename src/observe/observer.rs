@@ -72,12 +72,12 @@ impl Observer {
     ) -> Self {
         let now = Instant::now();
         let keys = srv_keys(&plan);
-        let state = State::with_room(keys.len());
+        let lookups = keys.len();
         let mut schedule = Schedule::new(plan.interval, now);
         schedule.replan(plan.interval, keys, now, |_| false);
         Self {
             plan,
-            state,
+            state: State::with_room(lookups),
             schedule,
             backlog: Backlog::default(),
             visits: Visits::default(),
