@@ -9,6 +9,8 @@ use kmswatch::model::snapshot::HostStatus;
 use kmswatch::model::{Check, EndpointKey, LookupKey, Observation, Snapshot};
 use kmswatch::observe::state::{Changes, State};
 
+#[path = "audit/auditor.rs"]
+mod auditor;
 #[path = "audit/config.rs"]
 mod config;
 #[path = "audit/estate.rs"]
@@ -18,7 +20,7 @@ mod properties;
 #[path = "audit/scenario.rs"]
 mod scenario;
 
-use scenario::{Case, clients, findings, hosts, start};
+use scenario::{Case, clients, findings, hosts, start, told};
 
 #[test]
 fn every_scenario_has_exactly_its_findings() {
@@ -31,6 +33,12 @@ fn every_scenario_has_exactly_its_findings() {
         }
         if let Some(expected) = &case.clients {
             compare(&mut wrong, &case, expected, &clients(&snapshot));
+        }
+        let told = told(&snapshot);
+        let untold: Vec<String> =
+            case.told.iter().filter(|line| !told.contains(line)).cloned().collect();
+        if !untold.is_empty() {
+            compare(&mut wrong, &case, &untold, &told);
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

@@ -180,6 +180,25 @@ fn a_monitoring_plugin_says_in_words_what_its_exit_code_says() {
 }
 
 #[test]
+fn a_monitoring_plugin_says_on_stdout_what_is_wrong_with_its_command_line() {
+    for (arguments, told) in [
+        (&["check", "--format", "nagios", "--nonsense"][..], "unexpected argument '--nonsense'"),
+        (&["preflight", "--format=nagios", "--suffix", ""], "--suffix"),
+        (&["preflight", "--format", "nagios"], "nothing says which clients to play"),
+        (&["check", "--format", "nagios", "--shard", "1"], "--shard is not in this version"),
+    ] {
+        let ended = Ended::of(kmswatch().args(arguments));
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let first =
+            ended.stdout.strip_prefix("KMS UNKNOWN - ").unwrap_or_else(|| panic!("{ended:?}"));
+        assert!(first.contains(told) && first.lines().count() == 1, "{ended:?}");
+        assert!(!first.starts_with("error") && !ended.stderr.is_empty(), "{ended:?}");
+    }
+    let ended = Ended::of(kmswatch().args(["check", "--nonsense", "--", "--format=nagios"]));
+    assert_eq!(ended.stdout, "", "{ended:?}");
+}
+
+#[test]
 fn test_suites_fail_as_the_exit_code_does() {
     let small = Small::start();
     for (fail_on, code, failures) in [("warning", 2, 2), ("critical", 2, 1), ("info", 2, 6)] {

@@ -10,24 +10,7 @@ use std::fmt::Write as _;
 use asker::Asker;
 use kmswatch::model::observation::MAX_RECORDS;
 use kmswatch::model::{LookupOutcome, RecordKind, Transport};
-use peers::{Bind, Zone};
-
-const RECORDS: &str = "
-_vlmcs._tcp SRV 10 75 1688 kms1
-_vlmcs._tcp SRV 20 25 1689 kms2
-_vlmcs._tcp.alias CNAME _vlmcs._tcp
-_vlmcs._tcp.outside CNAME _vlmcs._tcp.other.test.
-_vlmcs._tcp.declined SRV 0 0 0 .
-_vlmcs._tcp.text TXT \"no record\"
-lame NS ns.lame
-ns.lame A 127.0.0.1
-kms1 A 127.0.0.2
-kms1 A 127.0.0.1
-kms1 AAAA ::1
-kms2 CNAME kms1
-";
-
-const ZONE: Zone<'static> = Zone { name: "contoso.test", records: RECORDS };
+use peers::{Bind, CONTOSO, Zone};
 
 fn both() -> (LookupOutcome, Vec<String>) {
     let hosts = ["10 75 kms1.contoso.test:1688", "20 25 kms2.contoso.test:1689"];
@@ -65,7 +48,7 @@ fn large() -> String {
 
 #[tokio::test]
 async fn bind_says_what_the_zone_says_over_udp_and_tcp() {
-    let bind = Bind::start(&[ZONE]);
+    let bind = Bind::start(&[CONTOSO]);
     for transport in [Transport::Udp, Transport::Tcp] {
         says_what_the_zone_says(&mut Asker::new(transport, bind.address())).await;
     }
@@ -74,7 +57,7 @@ async fn bind_says_what_the_zone_says_over_udp_and_tcp() {
 #[tokio::test]
 async fn bind_follows_updates_falls_silent_and_closes_its_port() {
     let other = Zone { name: "other.test", records: "_vlmcs._tcp SRV 1 2 1688 kms" };
-    let mut bind = Bind::start(&[ZONE, other]);
+    let mut bind = Bind::start(&[CONTOSO, other]);
     let mut asker = Asker::new(Transport::Udp, bind.address());
     assert_eq!(asker.told("outside.contoso.test").await.1, ["1 2 kms.other.test:1688"]);
     bind.update("update delete _vlmcs._tcp.contoso.test SRV 20 25 1689 kms2.contoso.test.");
@@ -107,7 +90,7 @@ async fn large_answers_come_whole_over_tcp() {
 #[tokio::test]
 async fn cookies_spare_us_the_rate_limit_of_bind() {
     let limit = "rate-limit { responses-per-second 1; slip 1; window 1; };";
-    let bind = Bind::start_with(limit, &[ZONE]);
+    let bind = Bind::start_with(limit, &[CONTOSO]);
     let mut asker = Asker::new(Transport::Udp, bind.address());
     // The first answer brings the server's cookie; from then on we are known.
     asker.srv("contoso.test").await;
@@ -119,14 +102,14 @@ async fn cookies_spare_us_the_rate_limit_of_bind() {
 
 #[tokio::test]
 async fn bind_that_demands_cookies_gets_them() {
-    let bind = Bind::start_with("require-server-cookie yes;", &[ZONE]);
+    let bind = Bind::start_with("require-server-cookie yes;", &[CONTOSO]);
     let answer = Asker::new(Transport::Udp, bind.address()).srv("contoso.test").await;
     assert_eq!((answer.outcome, answer.flags.tc), (LookupOutcome::Records, false));
 }
 
 #[tokio::test]
 async fn knot_says_what_the_zone_says() {
-    let knot = peers::knot(&[ZONE]);
+    let knot = peers::knot(&[CONTOSO]);
     for transport in [Transport::Udp, Transport::Tcp] {
         says_what_the_zone_says(&mut Asker::new(transport, knot.address())).await;
     }
@@ -134,7 +117,7 @@ async fn knot_says_what_the_zone_says() {
 
 #[tokio::test]
 async fn nsd_says_what_the_zone_says() {
-    let nsd = peers::nsd(&[ZONE]);
+    let nsd = peers::nsd(&[CONTOSO]);
     for transport in [Transport::Udp, Transport::Tcp] {
         says_what_the_zone_says(&mut Asker::new(transport, nsd.address())).await;
     }

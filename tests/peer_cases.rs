@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use asker::Asker;
-use dns::{Bind, Server, Zone};
+use dns::{Bind, CONTOSO, Server, Zone};
 use kmswatch::model::plan::ProbeSettings;
 use kmswatch::model::{Answer, EndpointKey, ProbeOutcome, Transport};
 use kmswatch::probe::pdu::{Bind as RpcBind, Progress, Reply, Verdict};
@@ -42,23 +42,11 @@ const CASES: [(&str, &str); 9] = [
     ("broken", "broken.test"),
 ];
 
-const RECORDS: &str = "
-_vlmcs._tcp SRV 10 75 1688 kms1
-_vlmcs._tcp SRV 20 25 1689 kms2
-_vlmcs._tcp.alias CNAME _vlmcs._tcp
-_vlmcs._tcp.declined SRV 0 0 0 .
-_vlmcs._tcp.text TXT \"no record\"
-lame NS ns.lame
-ns.lame A 127.0.0.9
-kms1 A 127.0.0.1
-kms2 A 127.0.0.2
-";
-
 const BROKEN: Zone<'static> = Zone { name: "broken.test", records: "this is ( not a zone" };
 
 #[tokio::test]
 async fn every_peer_in_every_case_is_understood() {
-    let records = [RECORDS, &large()].concat();
+    let records = [CONTOSO.records, &large()].concat();
     let contoso = Zone { name: DOMAIN, records: &records };
     let broken_too = [contoso, BROKEN];
     let bind = Bind::start(&broken_too);
@@ -208,7 +196,8 @@ fn samba(records: &str) -> Server {
         records.trim().lines().filter(is_taken).filter_map(|line| line.split_once(' '))
     {
         let names_another = ["SRV", "CNAME", "NS"].iter().any(|kind| data.starts_with(kind));
-        let origin = if names_another { format!(".{DOMAIN}.") } else { String::new() };
+        let is_relative = names_another && !data.ends_with('.');
+        let origin = if is_relative { format!(".{DOMAIN}.") } else { String::new() };
         writeln!(lines, "update add {owner}.{DOMAIN}. 300 {data}{origin}\nsend").expect("it grows");
     }
     server.update(&lines);

@@ -315,7 +315,7 @@ fn wrong_usage_ends_with_3_and_how_to_do_it() {
         assert_eq!(ended.stdout, "", "{arguments:?}");
     }
     let nagios = Ended::of(preflight().args(suffix).args(["--format", "nagios"]));
-    assert!(nagios.stdout.starts_with("KMS UNKNOWN - error: --server is missing"), "{nagios:?}");
+    assert!(nagios.stdout.starts_with("KMS UNKNOWN - --server is missing"), "{nagios:?}");
     assert_eq!(nagios.code, Some(3));
 }
 

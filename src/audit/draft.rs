@@ -55,7 +55,7 @@ impl Draft {
             remedy: String::new(),
             labels: Labels::default(),
         };
-        Self { finding, values: Values::new() }
+        Self { finding, values: Values::default() }
     }
 
     fn of_domain(check: Check, subject: Subject, domain: &PlannedDomain, message: String) -> Self {
@@ -175,6 +175,12 @@ mod tests {
     fn the_nearer_label_wins() {
         let labels = |value: &str| Labels::new([("site".to_owned(), value.to_owned())].into());
         assert_eq!(merged(&labels("hq"), &labels("lab"))["site"], "lab");
-        assert_eq!(merged(&labels("hq"), &Labels::default())["site"], "hq");
+        let (some, none) = (labels("hq"), Labels::default());
+        for alone in [merged(&some, &none), merged(&none, &some)] {
+            assert!(
+                Arc::ptr_eq(&alone, &some),
+                "nothing is copied where there is nothing to merge"
+            );
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! srv-missing, srv-empty, srv-declined, dns-failure, server-divergence: what the servers say of the
 //! owner name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -106,47 +106,43 @@ fn declines(asked: &Asked) -> bool {
 /// The servers of one resolver differ in priority, weight, port or target, or one denies what
 /// another has.
 fn divergence(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
-    let mut holders: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    let mut usable = 0;
-    for (upstream, answer) in asked.usable() {
-        usable += 1;
-        let mut records: Vec<_> =
-            answer.records.iter().map(|record| (record.identity(), record)).collect();
-        records.dedup_by(|later, first| later.0 == first.0);
-        for (identity, record) in records {
-            let known = holders.entry(identity).or_default();
-            let _ = record;
-            known.push(upstream.server.to_string());
-        }
-    }
-    holders.retain(|_, servers| servers.len() < usable);
-    let (first, _) = holders.iter().next()?;
-    let (target, port, priority, weight) = *first;
+    let differing = differing(asked);
+    let ((target, port, priority, weight), holders) = differing.first_key_value()?;
+    let servers = asked.usable().map(|(upstream, _)| upstream.server.to_string());
     let message = format!(
-        "The servers of resolver {} differ about {}: {} has {target}:{port} (priority {priority}, weight {weight}), {} not{}",
+        "The servers of resolver {} differ about {}: {} has {target}:{port} (priority {priority}, weight {weight}), {} does not{}",
         asked.resolver.name,
         scene.domain.owner,
-        listed(&holders[first]),
-        listed(
-            asked
-                .usable()
-                .map(|(upstream, _)| upstream.server.to_string())
-                .filter(|server| !holders[first].contains(server))
-        ) + " does",
-        match holders.len() - 1 {
+        listed(holders),
+        listed(servers.filter(|server| !holders.contains(server))),
+        match differing.len() - 1 {
             0 => String::new(),
+            1 => "; 1 more record differs".to_owned(),
             more => format!("; {more} more records differ"),
         },
     );
-    let only: Vec<Value> = holders
-        .iter()
-        .map(|((target, port, priority, weight), servers)| {
-            json!({ "target": target.as_str(), "port": port, "priority": priority, "weight": weight, "servers": servers })
-        })
-        .collect();
+    let shown = |((target, port, priority, weight), servers): (&Identity, &Vec<String>)| json!({ "target": target.as_str(), "port": port, "priority": priority, "weight": weight, "servers": servers });
+    let records: Value = differing.iter().map(shown).collect();
     let draft =
         Draft::domain(Check::ServerDivergence, scene.domain, message).of_resolver(asked.resolver);
-    Some(draft.evidence("records_that_differ", only).evidence("answers", outcomes(asked)).done())
+    Some(draft.evidence("records_that_differ", records).evidence("answers", outcomes(asked)).done())
+}
+
+/// What [`Record::identity`] tells.
+type Identity<'a> = (&'a Name, u16, u16, u16);
+
+/// The records that some of the servers lack, each with those that have it.
+fn differing<'a>(asked: &Asked<'a>) -> BTreeMap<Identity<'a>, Vec<String>> {
+    let mut holders: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for (upstream, answer) in asked.usable() {
+        let identities: BTreeSet<_> = answer.records.iter().map(Record::identity).collect();
+        for identity in identities {
+            holders.entry(identity).or_default().push(upstream.server.to_string());
+        }
+    }
+    let usable = asked.usable().count();
+    holders.retain(|_, servers| servers.len() < usable);
+    holders
 }
 
 /// The latest outcome of each server.

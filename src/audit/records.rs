@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::model::finding::FindingId;
 use crate::model::plan::ListedHost;
 use crate::model::snapshot::DomainHost;
-use crate::model::{Check, Finding, Host, KmsMode, Record};
+use crate::model::{Answer, Check, Finding, Host, KmsMode, Record, Upstream};
 
 use super::domain::{Asked, Scene};
 use super::draft::{Draft, listed};
@@ -49,29 +49,26 @@ pub(super) fn with_host(values: Values, host: &DomainHost) -> Values {
 fn draft(scene: &Scene, check: Check, record: &Record, message: String) -> Draft {
     let draft = Draft::record(check, scene.domain, &record.host(), message);
     let draft = draft.valued(scene.plan, |values| with_record(values, record));
-    let draft = draft.evidence("record", shown(record)).evidence("servers", holders(scene, record));
-    match scene.asked.iter().find(|asked| has(asked, record)) {
+    let servers: BTreeSet<String> = scene
+        .asked
+        .iter()
+        .flat_map(|asked| holders(asked, record))
+        .map(|upstream| upstream.server.to_string())
+        .collect();
+    let servers: Vec<String> = servers.into_iter().collect();
+    let draft = draft.evidence("record", shown(record)).evidence("servers", servers);
+    match scene.asked.iter().find(|asked| holders(asked, record).next().is_some()) {
         Some(asked) => draft.asking(asked.resolver),
         None => draft,
     }
 }
 
-fn has(asked: &Asked, record: &Record) -> bool {
-    let held = asked.servers.iter().filter_map(|says| says.held);
-    held.flat_map(|answer| &answer.records).any(|known| known.identity() == record.identity())
-}
-
-/// The servers whose last usable answer has the record.
-fn holders(scene: &Scene, record: &Record) -> Value {
-    let says = scene.asked.iter().flat_map(|asked| &asked.servers);
-    let has = |answer: &crate::model::Answer| {
-        answer.records.iter().any(|known| known.identity() == record.identity())
-    };
-    let servers: BTreeSet<String> = says
-        .filter(|says| says.held.is_some_and(has))
-        .map(|says| says.upstream.server.to_string())
-        .collect();
-    servers.into_iter().map(Value::from).collect()
+/// The servers of a resolver whose last usable answer has the record.
+fn holders<'a>(asked: &Asked<'a>, record: &Record) -> impl Iterator<Item = &'a Upstream> {
+    let has =
+        |answer: &Answer| answer.records.iter().any(|one| one.identity() == record.identity());
+    let holders = asked.servers.iter().filter(move |says| says.held.is_some_and(has));
+    holders.map(|says| &**says.upstream)
 }
 
 /// The records that name a host, one for each host: the first by priority.
@@ -149,8 +146,7 @@ fn drift(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
                 format!("{priority} {weight} {} {}", listed.host.port, listed.host.target)
             },
         );
-        let (priority, weight) =
-            listed.priority_and_weight.unwrap_or((record.priority, record.weight));
+        let (priority, weight) = priority_and_weight(listed, record);
         let draft = draft(scene, Check::RecordDrift, record, message);
         let draft = draft.valued(scene.plan, |values| {
             let values = values.set(Key::ListedPort, listed.host.port);
@@ -161,13 +157,18 @@ fn drift(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
 }
 
 fn differences(listed: &ListedHost, record: &Record) -> Vec<(&'static str, u16, u16)> {
-    let (priority, weight) = listed.priority_and_weight.unwrap_or((record.priority, record.weight));
+    let (priority, weight) = priority_and_weight(listed, record);
     let pairs = [
         ("port", record.port, listed.host.port),
         ("priority", record.priority, priority),
         ("weight", record.weight, weight),
     ];
     pairs.into_iter().filter(|(_, is, shall)| is != shall).collect()
+}
+
+/// The priority and weight that the record should have: its own where the config lists none.
+fn priority_and_weight(listed: &ListedHost, record: &Record) -> (u16, u16) {
+    listed.priority_and_weight.unwrap_or((record.priority, record.weight))
 }
 
 fn listed_differences(differences: &[(&'static str, u16, u16)]) -> String {
@@ -213,7 +214,7 @@ fn lacks(asked: &Asked, scene: &Scene, listed: &ListedHost) -> bool {
         counterpart(list, scene.records, record)
             .is_some_and(|counterpart| std::ptr::eq(counterpart, listed))
     };
-    let usable: Vec<&crate::model::Answer> = asked.usable().map(|(_, answer)| answer).collect();
+    let usable: Vec<&Answer> = asked.usable().map(|(_, answer)| answer).collect();
     let is_published = usable.iter().any(|answer| !answer.records.is_empty());
     // Where KMS is optional the set may be absent, but not in parts.
     let is_told = !usable.is_empty() && (is_published || scene.domain.kms == KmsMode::Required);
@@ -328,9 +329,8 @@ fn extreme_ttls(scene: &Scene) -> Option<Arc<Finding>> {
     let authoritative = says.filter_map(|says| says.held).filter(|answer| answer.flags.aa);
     let ttls: BTreeSet<u32> =
         authoritative.clone().flat_map(|answer| &answer.records).map(|record| record.ttl).collect();
-    let differs = |answer: &crate::model::Answer| {
-        answer.records.windows(2).any(|pair| pair[0].ttl != pair[1].ttl)
-    };
+    let differs =
+        |answer: &Answer| answer.records.windows(2).any(|pair| pair[0].ttl != pair[1].ttl);
     let (least, most) = (*ttls.first()?, *ttls.last()?);
     let what = match (least, most) {
         _ if authoritative.clone().any(differs) => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use serde_json::{Map, Value};
 
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{AnswerView, DomainView};
@@ -39,7 +40,7 @@ const MANY: usize = 5;
 impl Record<'_> {
     fn is_failure(&self) -> bool {
         let half = self.failing * 2 >= self.names && self.failing >= MANY;
-        self.failing > 0 && (self.failing == self.names || half)
+        self.failing == self.names || half
     }
 
     fn add(&mut self, is_usable: bool, outcome: LookupOutcome) {
@@ -229,30 +230,11 @@ fn add_targets<'a>(
 }
 
 fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool) -> Arc<Finding> {
-    let tally: Vec<String> =
-        record.outcomes.iter().map(|(outcome, count)| format!("{outcome} for {count}")).collect();
-    let how_many = match record.failing == record.names {
-        true if record.names == 1 => "none of 1 name".to_owned(),
-        true => format!("none of {} names", record.names),
-        false => {
-            format!("only {} of {}", record.names - record.failing, counted(record.names, "name"))
-        }
-    };
-    let server = &upstream.server;
-    let over = match upstream.path.to_string() {
-        path if path.is_empty() => path,
-        path => format!(" (from {path})"),
-    };
-    let why = record.detail.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-    let message = format!(
-        "{server}{over} gives a usable answer for {how_many} asked of it: {}{why}",
-        tally.join(", ")
-    );
     let mut domains: Vec<Name> = record.domains.iter().map(|domain| domain.name.clone()).collect();
     domains.sort_unstable();
     domains.dedup();
-    let draft =
-        Draft::new(Check::ServerFailure, Subject::Server(upstream.clone()), domains, message);
+    let (subject, message) = (Subject::Server(upstream.clone()), message(upstream, record));
+    let draft = Draft::new(Check::ServerFailure, subject, domains, message);
     let resolvers: Vec<&Arc<Resolver>> =
         plan.asked_resolvers().filter(|resolver| has(resolver, upstream)).collect();
     let draft = match resolvers.as_slice() {
@@ -260,7 +242,7 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
         _ => draft,
     };
     let severity = if is_dead { Severity::Critical } else { Severity::Warning };
-    let outcomes: serde_json::Map<String, serde_json::Value> = record
+    let outcomes: Map<String, Value> = record
         .outcomes
         .iter()
         .map(|(outcome, count)| (outcome.to_string(), (*count).into()))
@@ -269,7 +251,7 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
         .scoped(&upstream.path.to_string())
         .severity(severity)
         .valued(plan, |values| {
-            let values = values.server(server);
+            let values = values.server(&upstream.server);
             match record.domains.first() {
                 Some(domain) => {
                     values.set(Key::Owner, &domain.owner).set(Key::Domain, &domain.name)
@@ -279,9 +261,28 @@ fn finding(plan: &Plan, upstream: &Arc<Upstream>, record: &Record, is_dead: bool
         })
         .evidence("names", record.names)
         .evidence("failing", record.failing)
-        .evidence("outcomes", serde_json::Value::Object(outcomes))
+        .evidence("outcomes", Value::Object(outcomes))
         .evidence("path", upstream.path.to_string())
         .done()
+}
+
+fn message(upstream: &Upstream, record: &Record) -> String {
+    let how_many = match record.names - record.failing {
+        0 => format!("none of {}", counted(record.names, "name")),
+        usable => format!("only {usable} of {}", counted(record.names, "name")),
+    };
+    let over = match upstream.path.to_string() {
+        path if path.is_empty() => path,
+        path => format!(" (from {path})"),
+    };
+    let tally: Vec<String> =
+        record.outcomes.iter().map(|(outcome, count)| format!("{outcome} for {count}")).collect();
+    let why = record.detail.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+    format!(
+        "{}{over} gives a usable answer for {how_many} asked of it: {}{why}",
+        upstream.server,
+        tally.join(", ")
+    )
 }
 
 fn has(resolver: &Resolver, upstream: &Arc<Upstream>) -> bool {

@@ -70,13 +70,15 @@ pub struct Values {
     server: Option<Server>,
 }
 
-impl Values {
+impl Default for Values {
     /// The well-known ports, 53 and 1688, and nothing else.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let values = BTreeMap::new();
         Self { values, server: None }.set(Key::ServerPort, DNS_PORT).set(Key::KmsPort, KMS_PORT)
     }
+}
 
+impl Values {
     /// With the value of one placeholder.
     #[must_use]
     pub fn set(mut self, key: Key, value: impl Display) -> Self {
@@ -124,12 +126,6 @@ impl Values {
             }
         }
         Some(filled)
-    }
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -358,7 +354,7 @@ mod tests {
     }
 
     fn full() -> Values {
-        Values::new()
+        Values::default()
             .set(Key::Domain, "east.contoso.com")
             .set(Key::Owner, "_vlmcs._tcp.east.contoso.com")
             .set(Key::Target, "kms-e1.contoso.com")
@@ -392,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_command_without_its_value_is_left_out() {
-        let few = Values::new()
+        let few = Values::default()
             .set(Key::Target, "kms.contoso.com")
             .set(Key::Port, 1688)
             .set(Key::Owner, "_vlmcs._tcp.contoso.com");
@@ -406,7 +402,7 @@ mod tests {
     #[test]
     fn a_server_on_its_own_port_or_over_tcp_is_asked_there() {
         let asked = |server: &Server| {
-            let values = Values::new().set(Key::Owner, "o").server(server);
+            let values = Values::default().set(Key::Owner, "o").server(server);
             [
                 "nslookup {owner} {server}",
                 "dig @{server} {owner}",
@@ -493,8 +489,8 @@ mod tests {
             at in 0..Check::ALL.len(),
         ) {
             let check = Check::ALL[at];
-            let filled = Key::ALL.iter().zip(&values).fold(Values::new(), |to, (key, value)| to.set(*key, value));
-            let named = Key::ALL.iter().fold(Values::new(), |to, key| to.set(*key, "x"));
+            let filled = Key::ALL.iter().zip(&values).fold(Values::default(), |to, (key, value)| to.set(*key, value));
+            let named = Key::ALL.iter().fold(Values::default(), |to, key| to.set(*key, "x"));
             let special = |text: &str| -> String {
                 let names = Key::ALL.iter().fold(text.to_owned(), |text, key| text.replace(&unknown(*key), "x"));
                 names.chars().filter(|c| !c.is_ascii_alphanumeric() && !"._:-".contains(*c)).collect()
@@ -504,7 +500,7 @@ mod tests {
 
         #[test]
         fn filling_never_panics_and_keeps_other_braces(text in "[{}a-z ]{0,40}") {
-            let filled = Values::new().fill(&text, OnMissing::Name).expect("names stand for what is missing");
+            let filled = Values::default().fill(&text, OnMissing::Name).expect("names stand for what is missing");
             prop_assert!(Key::ALL.iter().any(|key| text.contains(key.as_str())) || filled == text);
         }
     }

@@ -1,22 +1,20 @@
 //! `kmswatch check`: one audit, and its report.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-
-use clap::ValueEnum;
 
 use crate::config;
 use crate::daemon::Once;
 use crate::metrics;
 use crate::model::{
-    KmsMode, Labels, Name, Plan, PlannedDomain, Profile, Resolver, Server, Severity, Snapshot,
+    KmsMode, Labels, Name, Plan, PlannedDomain, Profile, Resolver, Server, Snapshot,
 };
-use crate::report::{self, Plugin, Style};
+use crate::report;
 
-use super::output::{self, Color, ProgressLine};
-use super::{Format, Problem, run};
+use super::output::{Color, ProgressLine};
+use super::publication::{Format, Publication};
+use super::{Problem, run};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -29,32 +27,8 @@ pub(super) struct Arguments {
     /// A DNS server to ask, instead of those of the config or the machine; may be repeated
     #[arg(long, value_name = "SERVER", value_parser = config::parse_server)]
     server: Vec<Server>,
-    /// How the report looks
-    #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
-    format: Format,
-    /// Where the report goes, instead of stdout
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// From which severity on the exit code is not 0
-    #[arg(long, value_enum, default_value_t = FailOn::Warning, value_name = "SEVERITY")]
-    fail_on: FailOn,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FailOn {
-    Info,
-    Warning,
-    Critical,
-}
-
-impl FailOn {
-    pub(super) fn severity(self) -> Severity {
-        match self {
-            Self::Info => Severity::Info,
-            Self::Warning => Severity::Warning,
-            Self::Critical => Severity::Critical,
-        }
-    }
+    #[command(flatten)]
+    publication: Publication,
 }
 
 pub(super) fn check(
@@ -62,34 +36,22 @@ pub(super) fn check(
     color: Color,
     verbose: bool,
 ) -> Result<ExitCode, Problem> {
-    let output = arguments.output.as_deref();
-    let observed = plan(arguments).and_then(|asked| {
+    let publication = &arguments.publication;
+    let (snapshot, slow) = publication.observed(plan(arguments).and_then(|asked| {
         let slow = asked.plan.probe.slow;
         Ok((observe(asked)?, slow))
-    });
-    let (snapshot, slow) = match observed {
-        Err(problem) if arguments.format == Format::Nagios => {
-            output::write(report::nagios_unknown(&problem), output)?;
-            return Err(problem);
-        }
-        observed => observed?,
-    };
-    let fail_on = arguments.fail_on.severity();
-    let text = match arguments.format {
+    }))?;
+    let text = match publication.format {
+        Format::Human => report::human(&snapshot, &publication.style(color, verbose)).into_bytes(),
         Format::Json => report::json_text(&report::json(&snapshot)).into_bytes(),
-        Format::Junit => report::junit(&report::document(&snapshot), fail_on).into_bytes(),
-        Format::Markdown => report::markdown(&report::document(&snapshot)).into_bytes(),
-        Format::Html => report::html(&report::document(&snapshot)).into_bytes(),
-        Format::Nagios => report::nagios(&snapshot, &Plugin { fail_on, slow }).into_bytes(),
-        Format::Prometheus => metrics::estate(&snapshot),
-        Format::Human => {
-            let is_terminal = output.is_none() && io::stdout().is_terminal();
-            let style = Style { color: color.is_on(is_terminal), width: output::width(), verbose };
-            report::human(&snapshot, &style).into_bytes()
+        Format::Junit | Format::Markdown | Format::Html => {
+            publication.lay_out(&report::document(&snapshot)).into_bytes()
         }
+        Format::Nagios => report::nagios(&snapshot, &publication.plugin(slow)).into_bytes(),
+        Format::Prometheus => metrics::estate(&snapshot),
     };
-    output::write(text, output)?;
-    let code = exit_code(&snapshot, fail_on);
+    publication.write(text)?;
+    let code = publication.exit_code(snapshot.status);
     std::mem::forget(snapshot);
     Ok(code)
 }
@@ -244,14 +206,6 @@ fn audit(once: &Once, plan: &Plan, is_search_list: bool) -> Snapshot {
         ));
     }
     once.audit(&required)
-}
-
-fn exit_code(snapshot: &Snapshot, fail_on: Severity) -> ExitCode {
-    match report::worst(snapshot, fail_on) {
-        None => ExitCode::SUCCESS,
-        Some(Severity::Info | Severity::Warning) => ExitCode::from(1),
-        Some(Severity::Critical) => ExitCode::from(2),
-    }
 }
 
 pub(super) fn domain(text: &str) -> Result<Name, String> {

@@ -9,12 +9,13 @@ mod init;
 mod man;
 mod output;
 mod preflight;
+mod publication;
 mod run;
 mod usage;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use output::{Color, LogFormat};
 
@@ -90,23 +91,4 @@ enum Command {
     Completions(completions::Arguments),
     /// Print the manual page, as roff
     Man,
-}
-
-/// A report's format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Human,
-    /// For programs: the contract of the JSON report.
-    Json,
-    /// Test suites, as GitLab, Jenkins and GitHub's actions read them.
-    Junit,
-    /// For a comment on a change.
-    Markdown,
-    /// One file that can be mailed.
-    Html,
-    /// A plugin's output for Nagios, Icinga and their like.
-    Nagios,
-    /// Metrics as a textfile for Prometheus.
-    Prometheus,
 }

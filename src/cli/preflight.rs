@@ -1,6 +1,5 @@
 //! `kmswatch preflight`: what clients of a profile, or of a subnet to be, would see, step by step.
 
-use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,14 +11,12 @@ use crate::config;
 use crate::daemon::{self, Told};
 use crate::metrics;
 use crate::model::profile::Machines;
-use crate::model::{
-    Host, Name, Path, Plan, Preflight, Profile, Resolver, Server, Severity, Status,
-};
-use crate::report::{self, Plugin, Style};
+use crate::model::{Host, Name, Path, Plan, Preflight, Profile, Resolver, Server};
+use crate::report::{self, Style};
 
-use super::check::FailOn;
 use super::output::{self, Color, ProgressLine};
-use super::{Format, Problem, run};
+use super::publication::{Format, Publication};
+use super::{Problem, run};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,15 +30,8 @@ pub(super) struct Arguments {
     /// Tell DNS servers the subnet with each question (EDNS Client Subnet, RFC 7871), for views by subnet
     #[arg(long)]
     ecs: bool,
-    /// How the report looks
-    #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
-    format: Format,
-    /// Where the report goes, instead of stdout
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// From which severity on the exit code is not 0
-    #[arg(long, value_enum, default_value_t = FailOn::Warning, value_name = "SEVERITY")]
-    fail_on: FailOn,
+    #[command(flatten)]
+    publication: Publication,
     // Last: its heading holds for all that follows.
     #[command(flatten)]
     ad_hoc: AdHoc,
@@ -93,43 +83,26 @@ pub(super) fn preflight(
     color: Color,
     verbose: bool,
 ) -> Result<ExitCode, Problem> {
-    let output = arguments.output.as_deref();
-    let is_terminal = output.is_none() && io::stdout().is_terminal();
-    let style = Style { color: color.is_on(is_terminal), width: output::width(), verbose };
-    let mut page = Page::new(arguments.format == Format::Human, output.is_none(), style);
+    let publication = &arguments.publication;
+    let style = publication.style(color, verbose);
+    let mut page = Page::new(publication.format == Format::Human, publication.is_live(), style);
     let observed = plan(arguments).and_then(|plan| Ok((observe(&plan, &mut page)?, plan)));
-    let (preflight, plan) = match observed {
-        Err(problem) if arguments.format == Format::Nagios => {
-            output::write(report::nagios_unknown(&problem), output)?;
-            return Err(problem);
-        }
-        observed => observed?,
-    };
-    let fail_on = arguments.fail_on.severity();
-    let document = || report::preflight_document(&preflight);
-    let text = match arguments.format {
+    let (preflight, plan) = publication.observed(observed)?;
+    let text = match publication.format {
         Format::Human => page.close(&preflight).into_bytes(),
         Format::Json => report::json_text(&report::json_preflight(&preflight)).into_bytes(),
-        Format::Junit => report::junit(&document(), fail_on).into_bytes(),
-        Format::Markdown => report::markdown(&document()).into_bytes(),
-        Format::Html => report::html(&document()).into_bytes(),
+        Format::Junit | Format::Markdown | Format::Html => {
+            publication.lay_out(&report::preflight_document(&preflight)).into_bytes()
+        }
         Format::Nagios => {
-            let plugin = Plugin { fail_on, slow: plan.probe.slow };
+            let plugin = publication.plugin(plan.probe.slow);
             report::nagios_preflight(&preflight, &plugin).into_bytes()
         }
         // What a textfile holds of profiles is theirs whoever observed them.
         Format::Prometheus => metrics::estate(&preflight.snapshot),
     };
-    output::write(text, output)?;
-    Ok(exit_code(preflight.status(), fail_on))
-}
-
-fn exit_code(status: Status, fail_on: Severity) -> ExitCode {
-    match status {
-        status if status < fail_on.into() => ExitCode::SUCCESS,
-        Status::Critical => ExitCode::from(2),
-        _ => ExitCode::from(1),
-    }
+    publication.write(text)?;
+    Ok(publication.exit_code(preflight.status()))
 }
 
 fn observe(plan: &Plan, page: &mut Page) -> Result<Preflight, Problem> {

@@ -12,7 +12,7 @@ use super::file::{Item, Keys, Section};
 use super::hosts::listed_host;
 use super::plan::{FirstPlaces, domain_name, interface_name, labels, plain_name, source_address};
 use super::refusal::{Refusal, shown, suggest};
-use super::server::check_unicast;
+use super::server::{check_unicast, needs_brackets};
 use crate::model::profile::Machines;
 use crate::model::srv::KMS_PORT;
 use crate::model::{Host, Name, Path, Plan, PlannedDomain, Profile, Resolver, Selection};
@@ -295,6 +295,9 @@ fn fixed_host(text: &str) -> Result<Host, Refusal> {
         check_unicast(text, host.0)?;
         let target = Name::from_labels(host.0.to_string().split('.').map(str::as_bytes));
         return Ok(Host { target, port: host.1 });
+    }
+    if let Ok(ip) = text.parse::<Ipv6Addr>() {
+        return Err(needs_brackets(text, ip));
     }
     let listed = listed_host(text)?;
     if listed.priority_and_weight.is_some() {

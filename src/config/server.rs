@@ -73,16 +73,18 @@ fn address(text: &str) -> Option<Result<SocketAddr, Refusal>> {
         return Some(Ok((ip, DNS_PORT).into()));
     }
     if let Ok(ip) = text.parse::<Ipv6Addr>() {
-        return Some(Err(Refusal::new(
-            format!("{} needs brackets", shown(text)),
-            format!("write \"[{ip}]\""),
-        )));
+        return Some(Err(needs_brackets(text, ip)));
     }
     if let Some(inner) = text.strip_prefix('[') {
         return address_v6(inner);
     }
     let (ip, port) = text.rsplit_once(':')?;
     Some(Ok((ip.parse::<Ipv4Addr>().ok()?, parse_port(port)?).into()))
+}
+
+/// Without them, nobody can tell the address from its port.
+pub(super) fn needs_brackets(text: &str, ip: Ipv6Addr) -> Refusal {
+    Refusal::new(format!("{} needs brackets", shown(text)), format!("write \"[{ip}]\""))
 }
 
 /// What follows an opening bracket.

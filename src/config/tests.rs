@@ -541,6 +541,10 @@ const RULES: &[(&str, &str)] = &[
         "7:12: profile[0].kms_host: \"kms:0\" has no valid port; write a port from 1 to 65535, such as \"kms.contoso.com:1688\"\nk.toml:8:19: profile[0].office_kms_host: \"kms\" is a short name, which each client completes in its own way; write the full name, such as \"kms.contoso.com\"",
     ),
     (
+        "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nkms_host = \"2001:db8::5\"",
+        "7:12: profile[0].kms_host: \"2001:db8::5\" needs brackets; write \"[2001:db8::5]\"",
+    ),
+    (
         "[[resolver]]\nname = \"hq\"\nservers = [\"10.0.0.53\"]\n[[profile]]\nname = \"a\"\nsuffixes = []\nkms_host = \"k.b, 0, 5\"",
         "7:12: profile[0].kms_host: \"k.b, 0, 5\" has a priority and weight, which a fixed host has not; write \"host[:port]\", such as \"kms.contoso.com:1688\"",
     ),

@@ -175,7 +175,10 @@ impl Asker {
         if let Some(sent) = last.filter(|_| flight.is_in_window) {
             flight.is_in_window = false;
             self.under_way -= 1;
-            self.window.lost(sent, now);
+            // Once for a question, or a few names that a server drops would look like a lossy path.
+            if flight.sends <= 1 {
+                self.window.lost(sent, now);
+            }
         }
         let may_resend = flight.sends < flight.limit && !flight.is_queued;
         if may_resend && now >= flight.resend_at {

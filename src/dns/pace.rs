@@ -51,6 +51,9 @@ pub struct Window {
     answered: usize,
     lost: usize,
     was_full: bool,
+    /// Nothing was queued or lost so far: one more for each answer, which doubles the window in a
+    /// round trip (slow start, RFC 5681 section 3.1), so that a long path is full after a few.
+    is_starting: bool,
     /// A whole epoch brought no answer, and none came since.
     is_silent: bool,
     /// When the last silence ended: what was lost in it says nothing about the window.
@@ -59,7 +62,8 @@ pub struct Window {
 
 const SMALLEST: usize = 16;
 const START: usize = 64;
-const LARGEST: usize = 1024;
+/// What 100,000 questions a second over 20 ms take; the receive buffers of both sockets hold as many answers.
+const LARGEST: usize = 2048;
 /// Silence is no congestion: a server that answers nothing is asked as fast as the rate allows.
 const SILENT: usize = 4096;
 /// Questions are judged in groups of this many; also the samples kept.
@@ -81,6 +85,7 @@ impl Default for Window {
             answered: 0,
             lost: 0,
             was_full: false,
+            is_starting: true,
             is_silent: false,
             heard_again: None,
         }
@@ -94,8 +99,20 @@ impl Window {
         if self.is_silent {
             return under_way < SILENT;
         }
-        self.was_full |= under_way >= self.size;
-        under_way < self.size
+        let size = self.room();
+        self.was_full |= under_way >= size;
+        under_way < size
+    }
+
+    /// Whether nothing is answered: then what is sent again need not wait for room, since nothing
+    /// would make any.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
+    fn room(&self) -> usize {
+        let more = if self.is_starting && self.was_full { self.answered } else { 0 };
+        (self.size + more).min(LARGEST)
     }
 
     /// A question was answered.
@@ -105,7 +122,8 @@ impl Window {
             self.begin();
         }
         self.answered += 1;
-        if self.samples.len() < EPOCH {
+        // From all of the epoch: the first answers of a burst have waited the least.
+        if self.answered.is_multiple_of((self.size / EPOCH).max(1)) {
             self.samples.push(rtt);
         }
         self.judge(now);
@@ -127,6 +145,7 @@ impl Window {
         self.is_silent = self.answered == 0;
         let lossy = !self.is_silent && self.lost * 100 > (self.answered + self.lost) * 6;
         if lossy {
+            self.is_starting = false;
             self.size = (self.size / 2).max(SMALLEST);
         } else if let Some(median) = median(&mut self.samples) {
             self.follow(median, now);
@@ -147,12 +166,21 @@ impl Window {
             (self.base, self.base_since) = (Some(base), Some(now));
         }
         let queued = queued(self.size, base, median);
-        if queued > 2 * QUEUE {
+        let most = most_queued(self.size);
+        let (size, is_starting) = (self.room(), self.is_starting);
+        self.is_starting &= queued < most;
+        if queued > 2 * most {
             self.size = (self.size * 3 / 4).max(SMALLEST);
-        } else if self.was_full && queued < QUEUE {
-            self.size = (self.size + (self.size / 2).min(QUEUE - queued)).min(LARGEST);
+        } else if self.was_full && queued < most {
+            let more = (self.size / 2).min(most - queued);
+            self.size = if is_starting { size } else { (self.size + more).min(LARGEST) };
         }
     }
+}
+
+/// How many may wait: on a long path a share, since its round trips vary by more than [`QUEUE`] take.
+fn most_queued(size: usize) -> usize {
+    QUEUE.max(size / 8)
 }
 
 /// How many of the questions under way wait somewhere: a round trip is longer than the base by the
@@ -181,7 +209,8 @@ mod tests {
     /// Answers `count` questions while the window is full.
     fn answer(window: &mut Window, count: usize, rtt: Duration, now: Instant) {
         for _ in 0..count {
-            assert!(!window.has_room(window.size));
+            let room = window.room();
+            assert!(!window.has_room(room));
             window.answered(rtt, now);
         }
     }
@@ -205,16 +234,16 @@ mod tests {
         (0..EPOCH).for_each(|_| window.answered(ms(10), now));
         assert_eq!(window.size, START, "it was never full");
         let mut sizes = Vec::new();
-        for _ in 0..9 {
+        for _ in 0..5 {
             let size = window.size;
             answer(&mut window, size, ms(10), now);
             sizes.push(window.size);
         }
-        assert_eq!(sizes, [96, 144, 208, 272, 336, 400, 464, 528, 592], "a long and wide path");
-        answer(&mut window, 592, ms(12), now);
-        assert_eq!(window.size, 592, "98 are queued");
-        answer(&mut window, 592, ms(14), now);
-        assert_eq!(window.size, 444, "169 are queued");
+        assert_eq!(sizes, [128, 256, 512, 1024, 2048], "a long and wide path");
+        answer(&mut window, 2048, ms(12), now);
+        assert_eq!(window.size, 2048, "341 are queued");
+        answer(&mut window, 2048, ms(14), now);
+        assert_eq!(window.size, 1536, "585 are queued");
     }
 
     #[test]
@@ -232,10 +261,10 @@ mod tests {
         let (mut window, now) = (Window::default(), Instant::now());
         (0..3).for_each(|_| window.lost(now, now));
         answer(&mut window, 61, ms(1), now);
-        assert_eq!(window.size, 96, "3 of 64 is no loss to speak of");
-        (0..6).for_each(|_| window.lost(now, now));
-        answer(&mut window, 90, ms(1), now);
-        assert_eq!(window.size, 48);
+        assert_eq!(window.size, 125, "3 of 64 is no loss to speak of");
+        (0..9).for_each(|_| window.lost(now, now));
+        answer(&mut window, 116, ms(1), now);
+        assert_eq!(window.size, 62);
         for _ in 0..20 {
             window.answered(ms(1), now);
             (0..63).for_each(|_| window.lost(now, now));
@@ -266,9 +295,9 @@ mod tests {
             let size = window.size;
             answer(&mut window, size, ms(1), now);
         }
-        answer(&mut window, 592, ms(50), now);
-        assert_eq!(window.size, 444);
-        answer(&mut window, 444, ms(50), now + BASE_AGE);
-        assert_eq!(window.size, 508);
+        answer(&mut window, 1024, ms(50), now);
+        assert_eq!(window.size, 768);
+        answer(&mut window, 768, ms(50), now + BASE_AGE);
+        assert_eq!(window.size, 864);
     }
 }

@@ -58,8 +58,12 @@ impl Asker {
 
     fn has_more(&mut self) -> bool {
         while let Some(slot) = self.ready.front() {
-            if self.flights.get_mut(*slot).is_some_and(|flight| flight.is_queued) {
-                return true;
+            let flight = self.flights.get_mut(*slot).filter(|flight| flight.is_queued);
+            if let Some(flight) = flight {
+                // Questions lost together fall due together: sent all at once, they would be lost again.
+                return flight.is_in_window
+                    || self.window.is_silent()
+                    || self.window.has_room(self.under_way);
             }
             self.ready.pop_front();
         }
@@ -119,6 +123,11 @@ impl Asker {
 
     fn next_slot(&mut self, now: Instant) -> Option<Slot> {
         if let Some(slot) = self.ready.pop_front() {
+            if !self.window.is_silent()
+                && let Some(flight) = self.flights.get_mut(slot)
+            {
+                Self::reenter(flight, &mut self.under_way);
+            }
             return Some(slot);
         }
         let key = self.next_key.take()?;
@@ -217,7 +226,8 @@ impl Asker {
         flight.transmissions.push(query);
         let silent = self.trips.timeout(flight.sends, timeout);
         flight.resend_at = query.sent + if query.tcp { timeout } else { silent };
-        let wake = query.sent + silent;
+        // A place in the window is for one timeout, however long the next try is off.
+        let wake = query.sent + self.trips.timeout(1, timeout);
         let wake = flight.deadline.map_or(wake, |deadline| wake.min(deadline));
         self.flights.wake(slot, wake);
     }

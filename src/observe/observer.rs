@@ -72,12 +72,12 @@ impl Observer {
     ) -> Self {
         let now = Instant::now();
         let keys = srv_keys(&plan);
-        let lookups = keys.len();
+        let room = keys.len();
         let mut schedule = Schedule::new(plan.interval, now);
         schedule.replan(plan.interval, keys, now, |_| false);
         Self {
             plan,
-            state: State::with_room(lookups),
+            state: State::with_room(room),
             schedule,
             backlog: Backlog::default(),
             visits: Visits::default(),

@@ -9,20 +9,21 @@ use super::document::{Cell, Document, Item, Section, State, Suite, Table};
 use super::human::finding::{explains, hits, named, what};
 use super::human::hops::{self, Hops};
 use super::human::index::Index;
+use super::human::profiles;
 use super::human::{
     closing, host_and_share, left_out, percent, short_host, texts, verdict, without_hosts,
     worst_first,
 };
 use super::text::listed;
 use crate::model::finding::FindingId;
-use crate::model::snapshot::{DomainEntry, DomainHost, HostStatus, HostView};
-use crate::model::{Finding, Snapshot, Status, Subject};
+use crate::model::snapshot::{DomainEntry, DomainHost, HostStatus, HostView, ProfileEntry};
+use crate::model::{Finding, Profile, Snapshot, Status, Subject};
 
 /// What a snapshot says.
 ///
 /// JUnit has a suite for each domain: a case for each finding that hits it, skipped where a greater one
 /// explains it, and one that passes where no finding is active. What hits no domain is a suite of its own,
-/// named like its subject.
+/// named like its subject; so is each profile, with the findings about it.
 pub fn document(snapshot: &Snapshot) -> Document {
     let report = Report::of(snapshot);
     let items = report.items();
@@ -75,8 +76,12 @@ impl<'a> Report<'a> {
             items: active.map(|(item, _)| item.clone()).collect(),
             ..Section::default()
         };
-        let mut sections = vec![of_tables("Domains", self.domains()), findings];
-        sections.push(of_tables("Hosts", self.hosts()));
+        let mut sections = vec![
+            of_tables("Domains", self.domains()),
+            of_tables("Profiles", self.profiles()),
+            findings,
+            of_tables("Hosts", self.hosts()),
+        ];
         sections.retain(|section| {
             !section.items.is_empty() || section.tables.iter().any(|table| !table.rows.is_empty())
         });
@@ -134,6 +139,25 @@ impl<'a> Report<'a> {
         }
     }
 
+    fn profiles(&self) -> Table {
+        let row = |entry: &ProfileEntry| {
+            let (view, state) = (&entry.view, profiles::state_of(entry));
+            let word = if state == State::Unknown { state.as_str() } else { entry.status.as_str() };
+            vec![
+                view.profile.name.to_string().into(),
+                Cell::marked(state, word),
+                profiles::place(view).into(),
+                profiles::shows(view).into(),
+                bounded(profiles::hosts_of(view)),
+            ]
+        };
+        Table {
+            caption: "In the order of the config".to_owned(),
+            headers: headers(&["Profile", "Status", "Finds hosts in", "Clients show", "Hosts"]),
+            rows: self.snapshot.profiles.iter().map(row).collect(),
+        }
+    }
+
     fn item(&self, finding: &Finding) -> Item {
         let state = match finding.is_active() {
             true => State::from(finding.severity),
@@ -168,9 +192,13 @@ impl<'a> Report<'a> {
             let name = entry.view.domain.name.to_string();
             suites.insert(name, is_well.then(|| Arc::new(well(entry))).into_iter().collect());
         }
+        for entry in &self.snapshot.profiles {
+            let well = (entry.status == Status::Ok).then(|| Arc::new(well_profile(entry)));
+            suites.insert(suite_of(&entry.view.profile), well.into_iter().collect());
+        }
         for (item, finding) in items.iter().zip(&self.snapshot.findings) {
             let mut hit: Vec<String> = finding.domains.iter().map(ToString::to_string).collect();
-            if hit.is_empty() {
+            if hit.is_empty() || matches!(finding.subject, Subject::Profile(_)) {
                 hit.push(finding.subject.to_string());
             }
             for suite in hit {
@@ -185,6 +213,25 @@ impl<'a> Report<'a> {
 fn well(entry: &DomainEntry) -> Item {
     let text = listed(&hosts_of(entry), MOST_LISTED);
     Item::new("domain", "no finding", State::Passed, text)
+}
+
+/// As the subject of its findings.
+fn suite_of(profile: &Profile) -> String {
+    Subject::Profile(profile.name.clone()).to_string()
+}
+
+/// The case of a profile without active findings.
+fn well_profile(entry: &ProfileEntry) -> Item {
+    let view = &entry.view;
+    let hosts = listed(&profiles::hosts_of(view), MOST_LISTED);
+    let text = format!("Clients find hosts in {}: {hosts}", profiles::place(view));
+    let text =
+        if hosts.is_empty() { "Nothing can be told of its clients.".to_owned() } else { text };
+    let state = match profiles::state_of(entry) {
+        State::Unknown => State::Unknown,
+        _ => State::Passed,
+    };
+    Item::new("profile", "no finding", state, text)
 }
 
 /// The check and its subject, and what else tells two findings of one check on one subject apart.

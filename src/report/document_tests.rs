@@ -61,6 +61,34 @@ fn a_domain_without_findings_passes_and_what_is_explained_is_skipped() {
 }
 
 #[test]
+fn every_profile_is_shown_and_is_a_suite() {
+    let mut snapshot = fixture::with_profiles();
+    let shop = Subject::Profile("shop".into());
+    let hit = ["west.example"];
+    let text = "It finds no host.";
+    let finding = fixture::finding(Check::ProfileNoKms, Severity::Critical, shop, &hit, text);
+    snapshot.findings = vec![Arc::new(finding)];
+    let expected = [
+        "profile:lab: no finding: system-out",
+        "profile:shop: profile-no-kms shop: failure",
+        "profile:van: no finding: skipped",
+    ];
+    let cases = cases(&junit_of(&snapshot));
+    let of_profiles: Vec<&String> =
+        cases.iter().filter(|case| case.starts_with("profile:")).collect();
+    assert_eq!(of_profiles, expected);
+    let document = document(&snapshot);
+    let text = markdown(&document);
+    assert!(text.contains("### Profiles\n"), "{text}");
+    for row in ["| lab ", "| shop ", "| van "] {
+        assert!(text.contains(row), "{row}: {text}");
+    }
+    assert!(text.contains("kms-e1.east.example 75 % up<br>kms-e2.east.example 25 % up"), "{text}");
+    assert!(text.contains("? unknown"), "{text}");
+    assert!(html(&document).contains("kms-w1.west.example Office down"));
+}
+
+#[test]
 fn a_finding_that_hits_no_domain_is_a_suite_of_its_own() {
     let mut snapshot = fixture::healthy();
     let server = Subject::Server(fixture::hq().upstreams[1].clone());

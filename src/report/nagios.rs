@@ -60,11 +60,11 @@ pub fn nagios_preflight(preflight: &Preflight, plugin: &Plugin) -> String {
 }
 
 /// The output where nothing could be audited; its exit code is 3. The problem's lines after the
-/// first are long output.
+/// first are long output, up to the first empty one: below that stands help, for a person.
 pub fn nagios_unknown(problem: &str) -> String {
-    let mut lines = problem.lines();
-    let first = lines.next().unwrap_or_default();
-    let mut text = format!("KMS UNKNOWN - {}\n", plain(first));
+    let problem = problem.strip_prefix("error: ").unwrap_or(problem);
+    let mut lines = problem.lines().take_while(|line| !line.trim().is_empty());
+    let mut text = format!("KMS UNKNOWN - {}\n", plain(lines.next().unwrap_or_default()));
     for line in lines {
         text.push_str(&plain(line));
         text.push('\n');

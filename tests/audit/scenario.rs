@@ -7,6 +7,7 @@
 //! srv   east.test  10.0.0.53  10 75 1688 kms1.test 3600, 10 25 1688 kms2.test   (TTL 3600 if not given)
 //! srv   east.test  hq         nxdomain            (every server of a resolver; `*`: every server)
 //! srv   east.test  *          aa 10 75 1688 kms1.test                           (with a header flag)
+//! srv   east.test  *          10 75 1688 kms1.test, omitted 7                   (7 more beyond the bound)
 //! a     kms1.test  *          via alias.test 10.1.0.1, 10.1.0.2
 //! aaaa  kms1.test  *          timeout
 //! addr  kms1.test  10.1.0.1, 2001:db8::1          (A and AAAA on every server; the rest is nodata)
@@ -24,6 +25,10 @@
 //!
 //! A finding is a line too: `critical srv-missing domain:east.test at hq hits east.test shows 0x8007232B
 //! suppressed by server-failure`; `hits` is left out where only the subject's own domain is hit.
+//!
+//! `told` holds some of what the findings say, a line each: `srv-missing domain:east.test`, then `says`
+//! its message, `has` all of its evidence as JSON, `advises` a line of its remedy, or `labelled` and its
+//! labels as JSON; or `host kms.test:1688 is degraded, 2 endpoints, from 10.0.0.9 up, from 10.0.0.8 down`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,13 +36,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kmswatch::model::discovery::Verdict;
 use kmswatch::model::observation::{Answer, Flags, LookupOutcome, Observation, Probe};
-use kmswatch::model::snapshot::ProfileEntry;
+use kmswatch::model::snapshot::{HostView, ProfileEntry};
 use kmswatch::model::{
     Discovery, EndpointKey, Finding, LookupKey, Name, Plan, ProbeOutcome, Record, RecordKind,
     Snapshot, Subject, Upstream,
 };
 
-use crate::config::plan_of;
+use super::config::plan_of;
 
 /// One scenario, ready to be audited.
 pub struct Case {
@@ -52,6 +57,8 @@ pub struct Case {
     pub hosts: Option<Vec<String>>,
     /// What the clients of every profile see, in their order, where the case tells.
     pub clients: Option<Vec<String>>,
+    /// Some of what [`told`] tells.
+    pub told: Vec<String>,
 }
 
 /// When observing began, in every scenario.
@@ -78,6 +85,8 @@ struct Written {
     findings: Vec<String>,
     hosts: Option<Vec<String>>,
     clients: Option<Vec<String>>,
+    #[serde(default)]
+    told: Vec<String>,
 }
 
 /// The cases of one file.
@@ -105,6 +114,7 @@ fn read(file: &str, config: &toml::Table, case: Written) -> Case {
         findings: sorted(case.findings),
         hosts: case.hosts.map(sorted),
         clients: case.clients.map(|lines| lines.iter().map(|line| tidy(line)).collect()),
+        told: case.told,
     }
 }
 
@@ -247,6 +257,10 @@ fn answer(kind: RecordKind, said: &str) -> Option<Answer> {
         return Some(answer);
     }
     for item in said.split(',').map(str::trim) {
+        if let Some(omitted) = item.strip_prefix("omitted ") {
+            answer.omitted = omitted.parse().ok()?;
+            continue;
+        }
         match kind {
             RecordKind::Srv => answer.records.push(record(item)?),
             RecordKind::A | RecordKind::Aaaa => answer.addresses.push(item.parse().ok()?),
@@ -288,6 +302,28 @@ pub fn hosts(snapshot: &Snapshot) -> Vec<String> {
         entry.view.hosts.iter().map(line).collect()
     };
     sorted(snapshot.domains.iter().flat_map(of_domain).collect())
+}
+
+/// All that the findings say and what became of each host, as a file writes it.
+pub fn told(snapshot: &Snapshot) -> Vec<String> {
+    let of_finding = |finding: &Arc<Finding>| -> Vec<String> {
+        let json = |value: serde_json::Result<String>| value.expect("it is plain");
+        let all = [
+            format!("says {}", finding.message),
+            format!("has {}", json(serde_json::to_string(&finding.evidence))),
+            format!("labelled {}", json(serde_json::to_string(&*finding.labels))),
+        ];
+        let advice = finding.remedy.lines().map(|line| format!("advises {}", line.trim()));
+        let whose = |what: String| format!("{} {} {what}", finding.check, finding.subject);
+        all.into_iter().chain(advice).map(whose).collect()
+    };
+    let of_host = |host: &Arc<HostView>| {
+        let paths = host.paths.iter().map(|(path, status)| format!(", from {path} {status}"));
+        let (paths, count) = (paths.collect::<String>(), host.endpoints.len());
+        format!("host {} is {}, {count} endpoints{paths}", host.host, host.status)
+    };
+    let findings = snapshot.findings.iter().flat_map(of_finding);
+    findings.chain(snapshot.hosts.iter().map(of_host)).collect()
 }
 
 fn shown(finding: &Finding, snapshot: &Snapshot) -> String {

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test file uses some of them")]
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -19,6 +18,24 @@ pub struct Zone<'a> {
     pub name: &'a str,
     pub records: &'a str,
 }
+
+/// What every server must be understood to say of; the server of `lame` is not there.
+pub const CONTOSO: Zone<'static> = Zone { name: "contoso.test", records: RECORDS };
+
+const RECORDS: &str = "
+_vlmcs._tcp SRV 10 75 1688 kms1
+_vlmcs._tcp SRV 20 25 1689 kms2
+_vlmcs._tcp.alias CNAME _vlmcs._tcp
+_vlmcs._tcp.outside CNAME _vlmcs._tcp.other.test.
+_vlmcs._tcp.declined SRV 0 0 0 .
+_vlmcs._tcp.text TXT \"no record\"
+lame NS ns.lame
+ns.lame A 127.0.0.9
+kms1 A 127.0.0.2
+kms1 A 127.0.0.1
+kms1 AAAA ::1
+kms2 CNAME kms1
+";
 
 impl Zone<'_> {
     fn write(&self, folder: &Path) {
@@ -172,20 +189,12 @@ impl Bind {
                  dnssec-validation no; notify no; {options} }};\ncontrols {{ }};\n",
                 folder = folder.display()
             );
-            for zone in zones {
-                zone.write(folder);
-                let name = zone.name;
-                writeln!(
-                    text,
-                    "zone \"{name}\" {{ type primary; file \"{name}.zone\"; allow-update {{ any; }}; }};"
+            text += &written(zones, folder, |name| {
+                format!(
+                    "zone \"{name}\" {{ type primary; file \"{name}.zone\"; allow-update {{ any; }}; }};\n"
                 )
-                .expect("a string grows");
-            }
-            let config = folder.join("named.conf");
-            std::fs::write(&config, text).expect("a config");
-            let mut command = Command::new("named");
-            command.arg("-g").arg("-n").arg("1").arg("-c").arg(config);
-            command
+            });
+            configured(folder, "named", &["-g", "-n", "1", "-c"], &text)
         }))
     }
 }
@@ -212,20 +221,12 @@ pub fn knot(zones: &[Zone<'_>]) -> Server {
             "server:\n  listen: 127.0.0.1@{port}\n  rundir: {at}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
              database:\n  storage: {at}\nlog:\n  - target: stderr\n    any: warning\nzone:\n"
         );
-        for zone in zones {
-            zone.write(folder);
-            let name = zone.name;
-            writeln!(
-                text,
-                "  - domain: {name}\n    storage: {at}\n    file: {name}.zone\n    zonefile-sync: -1\n    journal-content: none"
+        text += &written(zones, folder, |name| {
+            format!(
+                "  - domain: {name}\n    storage: {at}\n    file: {name}.zone\n    zonefile-sync: -1\n    journal-content: none\n"
             )
-            .expect("a string grows");
-        }
-        let config = folder.join("knot.conf");
-        std::fs::write(&config, text).expect("a config");
-        let mut command = Command::new("knotd");
-        command.arg("-c").arg(config);
-        command
+        });
+        configured(folder, "knotd", &["-c"], &text)
     })
 }
 
@@ -238,16 +239,10 @@ pub fn nsd(zones: &[Zone<'_>]) -> Server {
              \x20 pidfile: \"{at}/nsd.pid\"\n  xfrdfile: \"{at}/xfrd.state\"\n  xfrdir: \"{at}\"\n  zonelistfile: \"{at}/zone.list\"\n\
              \x20 logfile: \"\"\n  server-count: 1\n  rrl-ratelimit: 0\n  ipv4-edns-size: 512\nremote-control:\n  control-enable: no\n"
         );
-        for zone in zones {
-            zone.write(folder);
-            writeln!(text, "zone:\n  name: {0}\n  zonefile: {0}.zone", zone.name)
-                .expect("a string grows");
-        }
-        let config = folder.join("nsd.conf");
-        std::fs::write(&config, text).expect("a config");
-        let mut command = Command::new("nsd");
-        command.arg("-d").arg("-c").arg(config);
-        command
+        text += &written(zones, folder, |name| {
+            format!("zone:\n  name: {name}\n  zonefile: {name}.zone\n")
+        });
+        configured(folder, "nsd", &["-d", "-c"], &text)
     })
 }
 
@@ -262,11 +257,7 @@ pub fn unbound(records: &[&str], lines: &str) -> Server {
              \x20 pidfile: \"{at}/unbound.pid\"\n  use-syslog: no\n  do-daemonize: no\n  do-not-query-localhost: no\n\
              \x20 module-config: \"iterator\"\n  local-zone: \"nx.test\" always_nxdomain\n{lines}{data}"
         );
-        let config = folder.join("unbound.conf");
-        std::fs::write(&config, text).expect("a config");
-        let mut command = Command::new("unbound");
-        command.arg("-d").arg("-c").arg(config);
-        command
+        configured(folder, "unbound", &["-d", "-c"], &text)
     })
 }
 
@@ -317,6 +308,21 @@ pub fn dnsmasq(arguments: &[&str]) -> Server {
         command.arg("--local=/local.test/").args(arguments);
         command
     })
+}
+
+/// Writes the zones, and returns what the config says of them.
+fn written(zones: &[Zone<'_>], folder: &Path, says: impl Fn(&str) -> String) -> String {
+    zones.iter().for_each(|zone| zone.write(folder));
+    zones.iter().map(|zone| says(zone.name)).collect()
+}
+
+/// A program with its config, whose name is its last argument.
+pub fn configured(folder: &Path, program: &str, arguments: &[&str], config: &str) -> Command {
+    let file = folder.join(format!("{program}.conf"));
+    std::fs::write(&file, config).expect("a config");
+    let mut command = Command::new(program);
+    command.args(arguments).arg(file);
+    command
 }
 
 /// A port that is free for UDP and TCP; another program may take it before the server does, which

@@ -2,10 +2,9 @@
 //! the rest. Include it with `#[path = "peers/dnsdist.rs"] mod dnsdist;`, beside `peers/dns.rs` as `dns`.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::dns::Server;
+use crate::dns::{Server, configured};
 
 /// How long `delay.fault.test` waits for its answers.
 pub const DELAY: Duration = Duration::from_millis(700);
@@ -39,10 +38,6 @@ pub fn dnsdist(behind: SocketAddr) -> Server {
             "setLocal(\"127.0.0.1:{port}\")\nsetSecurityPollSuffix(\"\")\n\
              newServer({{address=\"{behind}\", healthCheckMode=\"up\"}})\n{rules}"
         );
-        let config = folder.join("dnsdist.lua");
-        std::fs::write(&config, text).expect("a config");
-        let mut command = Command::new("dnsdist");
-        command.args(["--supervised", "--disable-syslog", "-C"]).arg(config);
-        command
+        configured(folder, "dnsdist", &["--supervised", "--disable-syslog", "-C"], &text)
     })
 }

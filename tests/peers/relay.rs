@@ -3,21 +3,25 @@
 //! Include it with `#[path = "peers/relay.rs"] mod relay;`. The fate of the n-th datagram of a
 //! direction depends on the seed and n alone, so that a run loses as many as the one before.
 //!
-//! It works in ticks on a thread of its own and sends datagrams of one length together, so that it
-//! costs less than what it carries.
+//! It works in ticks on a thread of its own, and receives and sends datagrams of one length together, so
+//! that it costs less than what it carries. It loses nothing that the dice do not say: its buffers are
+//! large, and the server gets no more than its own buffer holds.
 
 #![allow(dead_code, reason = "each file that includes it uses its own part")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+    sockopt,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
@@ -58,6 +62,7 @@ impl Relay {
     /// Starts one in front of a server.
     pub fn start(server: SocketAddr, weather: Weather) -> Self {
         let front = socket();
+        setsockopt(&front, sockopt::UdpGroSegment, &true).expect("a Linux since 5.0");
         let address = front.local_addr().expect("its address");
         let (counts, is_over) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
         let mut work = Work {
@@ -67,7 +72,9 @@ impl Relay {
             counts: counts.clone(),
             clients: Vec::new(),
             ways: [Way::default(); 2],
-            under_way: BinaryHeap::new(),
+            under_way: [BinaryHeap::new(), BinaryHeap::new()],
+            at_server: 0,
+            heard: Instant::now(),
             buffer: vec![0; 65_535],
         };
         let until = is_over.clone();
@@ -103,6 +110,11 @@ const TICK: Duration = Duration::from_micros(100);
 /// As many as Linux takes at once; also what is delivered in a tick, since a thread that had to wait would
 /// else bring at once what came over milliseconds, and overrun the server's buffer as no network does.
 const MOST_SEGMENTS: usize = 64;
+/// The server has at most so many to answer, the others queue here as before any bottleneck: Linux's
+/// default buffer holds 166 small datagrams, which a server that waits for a core cannot read.
+const MOST_AT_SERVER: usize = 128;
+/// Without an answer for this long, those at the server are taken for lost.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Towards the server.
 const THERE: usize = 0;
 /// Towards the clients.
@@ -142,24 +154,48 @@ struct Work {
     /// Each with the socket that asks the server for it.
     clients: Vec<(SocketAddr, UdpSocket)>,
     ways: [Way; 2],
-    under_way: BinaryHeap<Reverse<Datagram>>,
+    /// One for each direction.
+    under_way: [BinaryHeap<Reverse<Datagram>>; 2],
+    /// Sent to the server and not answered.
+    at_server: usize,
+    /// When the server answered last, or had nothing to answer.
+    heard: Instant,
     buffer: Vec<u8>,
 }
 
 impl Work {
     fn receive(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        while let Ok((length, from)) = self.front.recv_from(&mut buffer) {
-            self.counts.queries.fetch_add(1, Ordering::Relaxed);
+        while let Some((length, segment, from)) = self.burst(&mut buffer) {
             let client = self.client(from);
-            self.carry(THERE, client, &buffer[..length]);
+            for query in buffer[..length].chunks(segment) {
+                self.counts.queries.fetch_add(1, Ordering::Relaxed);
+                self.carry(THERE, client, query);
+            }
         }
         for client in 0..self.clients.len() {
             while let Ok(length) = self.clients[client].1.recv(&mut buffer) {
                 self.carry(BACK, client, &buffer[..length]);
+                self.at_server = self.at_server.saturating_sub(1);
+                self.heard = Instant::now();
             }
         }
         self.buffer = buffer;
+    }
+
+    /// What a client sent at once: how long it all is, how long each, and whose.
+    fn burst(&self, buffer: &mut [u8]) -> Option<(usize, usize, SocketAddr)> {
+        let mut room = nix::cmsg_space!(i32);
+        let mut slices = [IoSliceMut::new(buffer)];
+        let fd = self.front.as_raw_fd();
+        let received =
+            recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut room), MsgFlags::empty()).ok()?;
+        let from = SocketAddr::V4((*received.address?.as_sockaddr_in()?).into());
+        let segment = received.cmsgs().ok()?.find_map(|message| match message {
+            ControlMessageOwned::UdpGroSegments(length) => usize::try_from(length).ok(),
+            _ => None,
+        });
+        Some((received.bytes, segment.unwrap_or(received.bytes).max(1), from))
     }
 
     fn client(&mut self, from: SocketAddr) -> usize {
@@ -187,16 +223,29 @@ impl Work {
         for _ in 0..=u8::from(is_doubled) {
             let at = now + weather.delay + weather.jitter.mul_f64(dice.random());
             let bytes = datagram.to_vec();
-            self.under_way.push(Reverse(Datagram { at, number, way, client, bytes }));
+            self.under_way[way].push(Reverse(Datagram { at, number, way, client, bytes }));
         }
     }
 
     /// Sends on what has arrived.
     fn deliver(&mut self) {
         let now = Instant::now();
+        if self.at_server == 0 || now > self.heard + PATIENCE {
+            (self.at_server, self.heard) = (0, now);
+        }
+        let room = MOST_AT_SERVER.saturating_sub(self.at_server);
+        self.at_server += self.deliver_some(THERE, room.min(MOST_SEGMENTS), now);
+        self.deliver_some(BACK, MOST_SEGMENTS, now);
+    }
+
+    /// At most so many of one direction; says how many.
+    fn deliver_some(&mut self, way: usize, most: usize, now: Instant) -> usize {
         let mut group: Vec<Datagram> = Vec::new();
-        for _ in 0..MOST_SEGMENTS {
-            let Some(next) = self.arrived(now) else { break };
+        let mut count = 0;
+        while count < most
+            && let Some(next) = self.arrived(way, now)
+        {
+            count += 1;
             let last = &mut self.ways[next.way].last;
             self.counts.overtaken.fetch_add((*last > next.number).into(), Ordering::Relaxed);
             *last = next.number.max(*last);
@@ -209,14 +258,15 @@ impl Work {
             group.push(next);
         }
         self.send(&group);
+        count
     }
 
     /// The next that is there by now.
-    fn arrived(&mut self, now: Instant) -> Option<Datagram> {
-        if self.under_way.peek()?.0.at > now {
+    fn arrived(&mut self, way: usize, now: Instant) -> Option<Datagram> {
+        if self.under_way[way].peek()?.0.at > now {
             return None;
         }
-        self.under_way.pop().map(|Reverse(next)| next)
+        self.under_way[way].pop().map(|Reverse(next)| next)
     }
 
     /// Sends datagrams of one way, client and length.

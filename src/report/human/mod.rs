@@ -6,7 +6,7 @@ pub(super) mod finding;
 pub(super) mod hops;
 pub(super) mod index;
 pub(super) mod preflight;
-mod profiles;
+pub(super) mod profiles;
 mod verdict;
 
 use std::collections::HashSet;

@@ -1,11 +1,12 @@
-//! The declared clients: a matrix, profile × host, with the part of clients that each host serves.
+//! The declared clients: a matrix, profile × host, with the part of clients that each host serves; where
+//! it is too wide, the hosts of each profile below it.
 
 use super::super::document::State;
 use super::super::text::{aligned, clean, width_of};
 use super::{Ink, Page, percent, short_host};
 use crate::model::discovery::{Choice, End};
 use crate::model::snapshot::{HostStatus, ProfileEntry, ProfileView};
-use crate::model::{Discovery, Host};
+use crate::model::{Discovery, Host, Status};
 
 impl Page<'_> {
     /// A line a profile, in the order of the config; only where there are some.
@@ -16,24 +17,82 @@ impl Page<'_> {
         }
         self.blank();
         let hosts = hosts(entries);
-        // A host that does not fit is counted, not half shown.
-        let mut columns = hosts.len();
-        let lines = loop {
-            let lines = lines(entries, &hosts[..columns], hosts.len() - columns);
-            let fits = lines.iter().all(|line| width_of(line) + 2 <= self.style.width);
-            if fits || columns == 0 || self.style.verbose {
-                break lines;
-            }
-            columns -= 1;
-        };
+        let matrix = lines(entries, &hosts);
+        if matrix.iter().all(|line| width_of(line) + 2 <= self.style.width) {
+            self.rows(entries, &matrix, |_, _| {});
+        } else {
+            self.rows(entries, &lines(entries, &[]), Self::hosts_below);
+        }
+    }
+
+    /// The head, and each profile with its mark and what stands below it.
+    fn rows(
+        &mut self,
+        entries: &[ProfileEntry],
+        lines: &[String],
+        below: impl Fn(&mut Self, &ProfileView),
+    ) {
         let Some((head, rows)) = lines.split_first() else { return };
         self.out.push_str("  ");
         self.paint(Ink::Faint, head);
         self.out.push('\n');
         for (entry, row) in entries.iter().zip(rows) {
-            self.paint(Ink::of(entry.status), State::from(entry.status).mark());
+            let (ink, state) = (ink_of(entry), state_of(entry));
+            self.paint(ink, state.mark());
             self.line(1, row);
+            below(self, &entry.view);
         }
+    }
+
+    /// A matrix that is too wide as lists: no host is left out.
+    fn hosts_below(&mut self, view: &ProfileView) {
+        for line in filled(&hosts_of(view), self.style.width - INDENT) {
+            self.line(INDENT, &line);
+        }
+    }
+}
+
+/// Of the hosts below a profile.
+const INDENT: usize = 4;
+
+/// Each host that its clients may pick, and what of it they see.
+pub(in crate::report) fn hosts_of(view: &ProfileView) -> Vec<String> {
+    let choices = view.choices().into_iter();
+    choices
+        .map(|choice| format!("{} {}", short_host(&choice.host), cell(view, &choice.host)))
+        .collect()
+}
+
+/// As many items a line as fit; none is broken.
+fn filled(items: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for item in items {
+        match lines.last_mut() {
+            Some(line) if width_of(line) + 2 + width_of(item) < width => {
+                line.extend([", ", item]);
+            }
+            Some(line) => {
+                line.push(',');
+                lines.push(item.clone());
+            }
+            None => lines.push(item.clone()),
+        }
+    }
+    lines
+}
+
+/// How its clients fare; where that cannot be told and no finding says more, unknown.
+pub(in crate::report) fn state_of(entry: &ProfileEntry) -> State {
+    match entry.view.is_served() {
+        None if entry.status < Status::Warning => State::Unknown,
+        _ => entry.status.into(),
+    }
+}
+
+fn ink_of(entry: &ProfileEntry) -> Ink {
+    match state_of(entry) {
+        State::Unknown => Ink::Plain,
+        _ => Ink::of(entry.status),
     }
 }
 
@@ -47,23 +106,20 @@ fn hosts(entries: &[ProfileEntry]) -> Vec<&Host> {
 }
 
 /// The head, and a line a profile.
-fn lines(entries: &[ProfileEntry], hosts: &[&Host], more: usize) -> Vec<String> {
+fn lines(entries: &[ProfileEntry], hosts: &[&Host]) -> Vec<String> {
     let names = hosts.iter().map(|host| short_host(host));
-    let more_hosts = (more > 0).then(|| format!("and {more} more"));
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(entries.len() + 1);
     let head = ["profile", "finds hosts in", "clients show"].map(str::to_owned);
-    rows.push(head.into_iter().chain(names).chain(more_hosts).collect());
+    rows.push(head.into_iter().chain(names).collect());
     for ProfileEntry { view, .. } in entries {
-        let shows =
-            view.client_error().map_or_else(|| state(view).to_owned(), |code| code.to_string());
-        let first = [clean(&view.profile.name).into_owned(), place(view), shows];
+        let first = [clean(&view.profile.name).into_owned(), place(view), shows(view)];
         rows.push(first.into_iter().chain(hosts.iter().map(|host| cell(view, host))).collect());
     }
     aligned(&rows)
 }
 
 /// Where the search ends; both ways where Office has a fixed host of its own.
-fn place(view: &ProfileView) -> String {
+pub(in crate::report) fn place(view: &ProfileView) -> String {
     let of = |discovery: &Discovery| match &discovery.end {
         End::Fixed => "a fixed host".to_owned(),
         End::Answered(domain) | End::Declined(domain) => domain.to_string(),
@@ -74,11 +130,13 @@ fn place(view: &ProfileView) -> String {
     if windows == office { windows } else { format!("{windows}; Office: {office}") }
 }
 
-fn state(view: &ProfileView) -> &'static str {
-    match view.is_served() {
-        Some(true) => "nothing",
-        Some(false) => "an error",
-        None => "unknown",
+/// What its clients show: a code, where they show one.
+pub(in crate::report) fn shows(view: &ProfileView) -> String {
+    match (view.client_error(), view.is_served()) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(true)) => "nothing".to_owned(),
+        (None, Some(false)) => "an error".to_owned(),
+        (None, None) => "unknown".to_owned(),
     }
 }
 

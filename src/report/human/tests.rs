@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::model::finding::ClientError;
 use crate::model::{Check, FindingState, Subject};
 use crate::report::fixture;
 
@@ -29,21 +30,49 @@ All 3 domains are well. 1 of 3 profiles fails: shop with 0x8007007B.
 ✔ parked.example  no KMS records, as it should be
 ✔ west.example    kms-w1.west.example 100 % up
 
-  profile  finds hosts in              clients show  kms-e1.east.example  and 2 more
-✔ lab      east.example                nothing       75 % up
-✘ shop     none; Office: a fixed host  0x8007007B    -
-✔ van      east.example?               unknown       -
+  profile  finds hosts in              clients show
+✔ lab      east.example                nothing
+    kms-e1.east.example 75 % up, kms-e2.east.example 25 % up
+✘ shop     none; Office: a fixed host  0x8007007B
+    kms-w1.west.example Office down
+? van      east.example?               unknown
 
 3 domains, 3 hosts, 3 endpoints: 0 critical, 0 warnings, 0 info; 0.41 s
 ";
     let narrow = Style { width: 85, ..PLAIN };
     assert_eq!(human(&fixture::with_profiles(), &narrow), expected);
-    let wide = human(&fixture::with_profiles(), &Style { verbose: true, ..narrow });
+    let narrowest = human(&fixture::with_profiles(), &Style { width: 59, ..PLAIN });
+    let broken = "    kms-e1.east.example 75 % up,\n    kms-e2.east.example 25 % up\n";
+    assert!(narrowest.contains(broken), "{narrowest}");
+    let wide = human(&fixture::with_profiles(), &Style { width: 200, ..PLAIN });
     let shop = "✘ shop     none; Office: a fixed host  0x8007007B    -                    -                    Office down\n";
     assert!(wide.contains(shop), "{wide}");
     let mut bare = fixture::with_profiles();
     bare.domains.clear();
     assert!(human(&bare, &narrow).starts_with("1 of 3 profiles fails: shop with 0x8007007B.\n"));
+}
+
+#[test]
+fn the_first_sentence_does_not_contradict_the_profiles_or_the_infos() {
+    let first = |snapshot: &Snapshot| human(snapshot, &Style { width: 200, ..PLAIN });
+    let mut troubled = fixture::troubled();
+    let no_code = |finding: &mut Arc<crate::model::Finding>| {
+        Arc::make_mut(finding).client_error = None;
+    };
+    troubled.findings.iter_mut().for_each(no_code);
+    let begins = |snapshot: &Snapshot, with: &str| {
+        let text = first(snapshot);
+        assert!(text.starts_with(with), "{text}");
+    };
+    begins(&troubled, "3 of 5 domains have trouble; no client is predicted to fail yet.\n");
+    troubled.profiles = fixture::with_profiles().profiles;
+    begins(
+        &troubled,
+        "3 of 5 domains have trouble. 1 of 3 profiles fails: shop with 0x8007007B.\n",
+    );
+    let info = Arc::make_mut(&mut troubled.findings[4]);
+    (info.client_error, info.severity) = (Some(ClientError(0xC004_F038)), Severity::Info);
+    begins(&troubled, "3 of 5 domains have trouble. 1 of 3");
 }
 
 #[test]

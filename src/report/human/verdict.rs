@@ -51,7 +51,10 @@ fn domains(snapshot: &Snapshot) -> String {
     let of = format!("{troubled} of {} {have} trouble", counted(total, "domain"));
     let failures = failures(snapshot);
     if failures.is_empty() {
-        return format!("{of}; no client is predicted to fail yet.");
+        // The next sentence tells which profiles fail.
+        let fails = snapshot.profiles.iter().any(|entry| entry.view.is_served() == Some(false));
+        let yet = if fails { "" } else { "; no client is predicted to fail yet" };
+        return format!("{of}{yet}.");
     }
     let clauses: Vec<String> = failures
         .iter()
@@ -84,10 +87,12 @@ fn untroubled(snapshot: &Snapshot) -> String {
 fn failures(snapshot: &Snapshot) -> Vec<(ClientError, Vec<Name>)> {
     let mut order: Vec<ClientError> = Vec::new();
     let mut domains: BTreeMap<ClientError, BTreeSet<&Name>> = BTreeMap::new();
-    // A greater cause explains a failure, it does not undo it.
-    let counts =
-        |finding: &FindingState| matches!(finding, FindingState::Active | FindingState::Suppressed);
-    for finding in snapshot.findings.iter().filter(|finding| counts(&finding.state)) {
+    // A greater cause explains a failure, it does not undo it; an info predicts none.
+    let counts = |finding: &Finding| {
+        matches!(finding.state, FindingState::Active | FindingState::Suppressed)
+            && finding.severity >= Severity::Warning
+    };
+    for finding in snapshot.findings.iter().filter(|finding| counts(finding)) {
         let Some(code) = finding.client_error else { continue };
         for domain in finding.domains.iter().filter(|domain| fails(snapshot, finding, domain)) {
             if !order.contains(&code) {
