@@ -260,8 +260,9 @@ async fn what_is_beyond_the_concurrency_is_given_back() {
     let peer = RpcPeer::start(Behaviour::Kms);
     let (mut prober, stats, mut observations) = prober(2, 8);
     let keys = vec![key(peer.address()); 5];
+    assert_eq!(prober.free_places(), 2);
     let rest = prober.submit(keys.clone());
-    assert_eq!(rest, keys[..3]);
+    assert_eq!((&rest[..], prober.free_places()), (&keys[..3], 0));
     assert_eq!(prober.submit(rest.clone()), rest, "two are under way");
     for _ in 0..2 {
         let seen = observations.recv().await.expect("the prober lives");

@@ -106,6 +106,19 @@ fn the_human_report_shows_who_finds_what() {
 }
 
 #[test]
+fn profiles_that_named_domains_leave_out_are_told() {
+    let (bind, _host) = site();
+    let config = Config::new(&config(&bind, &[LAB, SHOP].concat()));
+    let told = |domains: &[&str]| {
+        let mut command = kmswatch();
+        let ended = Ended::of(command.arg("check").args(domains).arg("-c").arg(config.path()));
+        (ended.code, ended.stderr.contains("are not audited: 2"))
+    };
+    assert_eq!(told(&[]), (Some(2), false));
+    assert_eq!(told(&["contoso.test"]), (Some(0), true), "asked of the resolver itself");
+}
+
+#[test]
 fn a_source_that_is_not_here_is_told_and_says_nothing_of_the_clients() {
     let (bind, host) = site();
     let profile =

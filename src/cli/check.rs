@@ -72,6 +72,13 @@ fn plan(arguments: &Arguments) -> Result<Asked, Problem> {
         ask_others(&mut plan, command_line(arguments))?;
     }
     if !arguments.domains.is_empty() {
+        if !plan.profiles.is_empty() {
+            tracing::warn!(
+                "domains are named, so the profiles of {} are not audited: {}",
+                file.display(),
+                plan.profiles.len()
+            );
+        }
         restrict(&mut plan, &arguments.domains);
     }
     Ok(Asked { plan, is_search_list: false })
@@ -147,6 +154,11 @@ fn asking_other(profile: &Profile, resolver: &Arc<Resolver>) -> Result<Profile, 
 /// Only these domains, and no profile; those that the config does not know are asked of all its
 /// resolvers.
 fn restrict(plan: &mut Plan, names: &[Name]) {
+    // What only profiles name is asked over their paths, which nothing asks without them.
+    let is_asked = |domain: &Arc<PlannedDomain>| {
+        domain.resolvers.iter().all(|resolver| plan.resolvers.contains(resolver))
+    };
+    plan.domains.retain(is_asked);
     let all: Arc<[Arc<Resolver>]> = plan.resolvers.clone().into();
     let mut domains: Vec<Arc<PlannedDomain>> = names
         .iter()
