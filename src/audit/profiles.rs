@@ -102,11 +102,11 @@ fn tell(asked: &Asked) -> Told {
 }
 
 fn status_of(sight: &Sight) -> HostStatus {
-    let mut probes = sight.endpoints.iter().filter_map(|endpoint| endpoint.probe.as_ref());
-    match probes.any(|probe| probe.lacks_path()) {
-        true => HostStatus::Unknown,
-        false => sight.status,
-    }
+    let mut probes =
+        sight.endpoints.iter().filter_map(|endpoint| endpoint.probe.as_ref()).peekable();
+    // Where some address was really tried, that one tells: this machine may have one family only.
+    let was_tried = probes.peek().is_none() || probes.any(|probe| !probe.lacks_path());
+    if was_tried { sight.status } else { HostStatus::Unknown }
 }
 
 /// Every finding about the profiles.

@@ -86,7 +86,8 @@ pub(super) fn preflight(
     let publication = &arguments.publication;
     let style = publication.style(color, verbose);
     let mut page = Page::new(publication.format == Format::Human, publication.is_live(), style);
-    let observed = plan(arguments).and_then(|plan| Ok((observe(&plan, &mut page)?, plan)));
+    let observed = plan(arguments)
+        .and_then(|plan| Ok((observe(&plan, &arguments.profiles, &mut page)?, plan)));
     let (preflight, plan) = publication.observed(observed)?;
     let text = match publication.format {
         Format::Human => page.close(&preflight).into_bytes(),
@@ -105,11 +106,11 @@ pub(super) fn preflight(
     Ok(publication.exit_code(preflight.status()))
 }
 
-fn observe(plan: &Plan, page: &mut Page) -> Result<Preflight, Problem> {
+fn observe(plan: &Plan, names: &[String], page: &mut Page) -> Result<Preflight, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let mut refused = Ok(());
-    let preflight = runtime.block_on(daemon::preflight(plan, |told| {
+    let preflight = runtime.block_on(daemon::preflight(plan, names, |told| {
         if refused.is_ok() {
             refused = page.take(told);
         }
@@ -170,16 +171,16 @@ fn plan(arguments: &Arguments) -> Result<Plan, Problem> {
         None => config::plan_for_profiles(vec![Arc::new(ad_hoc(&arguments.ad_hoc)?)]),
     };
     if arguments.ecs {
-        tell_subnets(&mut plan)?;
+        tell_subnets(&mut plan, &arguments.profiles, arguments.config.is_some())?;
     }
     Ok(plan)
 }
 
-/// The plan of a config with these profiles alone; with all where none is named.
+/// The plan of a config that has these profiles. It keeps the others: machines of all of them count.
 fn declared(file: &std::path::Path, names: &[String]) -> Result<Plan, Problem> {
     let loaded = run::load(file)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let mut plan = loaded.plan;
+    let plan = loaded.plan;
     if plan.profiles.is_empty() {
         return Err(format!(
             "error: {} declares no [[profile]]; declare one, or describe the clients with --suffix and --server",
@@ -197,8 +198,6 @@ fn declared(file: &std::path::Path, names: &[String]) -> Result<Plan, Problem> {
             ));
         }
     }
-    let is_named = |profile: &Arc<Profile>| names.iter().any(|name| *name == *profile.name);
-    plan.profiles.retain(|profile| names.is_empty() || is_named(profile));
     Ok(plan)
 }
 
@@ -215,6 +214,9 @@ fn ad_hoc(flags: &AdHoc) -> Result<Profile, Problem> {
     }
     if let Some(twice) = twice(&flags.suffix) {
         return Err(format!("error: --suffix {twice} is given twice; give each suffix once"));
+    }
+    if let Some(twice) = twice(&flags.server) {
+        return Err(format!("error: --server {twice} is given twice; give each server once"));
     }
     if flags.server.is_empty() {
         return Err(
@@ -240,7 +242,7 @@ fn ad_hoc(flags: &AdHoc) -> Result<Profile, Problem> {
 /// The name of the resolver that flags describe; also of the profile, unless its subnet is known.
 const COMMAND_LINE: &str = "command-line";
 
-fn twice(names: &[Name]) -> Option<&Name> {
+fn twice<T: PartialEq>(names: &[T]) -> Option<&T> {
     names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name)
 }
 
@@ -254,8 +256,19 @@ fn check_source(flags: &AdHoc) -> Result<(), Problem> {
         ));
     }
     let path = Path { source: Some(source), ..Path::default() };
-    match flags.server.iter().find(|server| !path.suits(server.address.ip())) {
+    let mut others = flags.server.iter().filter(|server| !path.suits(server.address.ip()));
+    let is_some_asked = flags.server.iter().any(|server| path.suits(server.address.ip()));
+    match others.next() {
         None => Ok(()),
+        // As of a config.
+        Some(other) if is_some_asked => {
+            std::iter::once(other).chain(others).for_each(|other| {
+                tracing::warn!(
+                    "--server {other} is of the other family, and is not asked from {source}"
+                );
+            });
+            Ok(())
+        }
         Some(other) => Err(format!(
             "error: --server {other} cannot be reached from --source {source}, which is of the other family; give \
              the servers that these clients have in that family"
@@ -263,14 +276,17 @@ fn check_source(flags: &AdHoc) -> Result<(), Problem> {
     }
 }
 
-/// Every profile's servers are told its subnet.
-fn tell_subnets(plan: &mut Plan) -> Result<(), Problem> {
+/// The servers of every profile that is played are told its subnet.
+fn tell_subnets(plan: &mut Plan, names: &[String], is_declared: bool) -> Result<(), Problem> {
     let mut derived: Vec<Arc<Resolver>> = Vec::new();
-    for profile in &mut plan.profiles {
+    let is_played = |profile: &&mut Arc<Profile>| {
+        names.is_empty() || names.iter().any(|name| *name == *profile.name)
+    };
+    for profile in plan.profiles.iter_mut().filter(is_played) {
         let Some(subnet) = profile.subnet else {
+            let how = if is_declared { "as subnet = in the config" } else { "with --subnet NET" };
             return Err(format!(
-                "error: --ecs tells DNS servers the subnet, and {} has none; give it with --subnet NET, or as \
-                 subnet = in the config",
+                "error: --ecs tells DNS servers the subnet, and {} has none; give it {how}",
                 profile.name
             ));
         };

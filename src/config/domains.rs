@@ -42,8 +42,10 @@ pub(super) fn read(
     let is_wrong = root.items("domain").any(|item| !item.is_empty_array());
     let has_profile = root.items("profile").any(|item| !item.is_empty_array());
     if named.is_empty() && !is_wrong && !has_profile {
-        let refusal =
-            Refusal::new("no domain is given", format!("write [[domain]] with name = {EXAMPLE}"));
+        let refusal = Refusal::new(
+            "no domain is given",
+            format!("write [[domain]] with name = {EXAMPLE}, or [[profile]]"),
+        );
         log.refuse(Kind::Missing, root.place(), "domain", refusal);
     }
     named.sort_by(|(left, _), (right, _)| left.cmp(right));

@@ -401,7 +401,7 @@ const RULES: &[(&str, &str)] = &[
     // Domains.
     (
         "domain = []",
-        "1:1: domain: no domain is given; write [[domain]] with name = \"contoso.com\"",
+        "1:1: domain: no domain is given; write [[domain]] with name = \"contoso.com\", or [[profile]]",
     ),
     ("[[domain]]\nkms = \"none\"", "1:1: domain[0].name: missing; write name = \"contoso.com\""),
     (

@@ -12,13 +12,14 @@ use crate::audit::{Auditor, Memory};
 use crate::clock::Clock;
 use crate::config;
 use crate::model::preflight::{ProfileRun, Reach, Seat, Step, StepId};
+use crate::model::profile::Machines;
 use crate::model::{
-    Answer, LookupKey, Name, Observation, Path, Plan, Preflight, Profile, RecordKind, Resolver,
-    Server, Snapshot, Transport, Upstream,
+    Answer, Check, Finding, LookupKey, Name, Observation, Path, Plan, Preflight, Profile,
+    RecordKind, Resolver, Server, Severity, Snapshot, Status, Transport, Upstream,
 };
 use crate::observe::observer::{Observer, Outlet};
 use crate::observe::schedule::Progress;
-use crate::observe::state::Changes;
+use crate::observe::state::{Changes, State};
 use crate::observe::work::srv_keys;
 use crate::preflight::Scene;
 use crate::stats::Stats;
@@ -39,19 +40,22 @@ pub enum Told<'a> {
     Progress(Progress),
 }
 
-/// Plays the clients of all profiles of `plan` at once. It takes as long as its dead ends: lookups of
+/// Plays the clients of these profiles of `plan` at once, of all where none is named. It takes as long as its dead ends: lookups of
 /// all servers at once, and what they lead to.
-pub async fn preflight(plan: &Plan, mut tell: impl FnMut(Told<'_>)) -> Preflight {
-    let mut flight = Flight::begin(plan);
+pub async fn preflight(plan: &Plan, names: &[String], mut tell: impl FnMut(Told<'_>)) -> Preflight {
+    let mut flight = Flight::begin(plan, names);
     let mut journal = Journal::new(&flight);
     loop {
         let is_complete = flight.is_complete();
-        if journal.is_stale(&mut flight, is_complete) {
-            let snapshot = flight.audit();
-            journal.read(&flight, &snapshot, is_complete, &mut tell);
+        if let Some(changes) = journal.news(&mut flight, is_complete) {
+            let began = Instant::now();
+            let audits = flight.audit(&changes);
+            journal.read(&flight, &audits, is_complete, &mut tell);
             if is_complete {
-                return journal.close(&flight, snapshot);
+                return journal.close(&flight, audits.snapshot);
             }
+            let done = Instant::now();
+            journal.next = done + (done - began) * PAUSE;
         }
         tell(Told::Progress(flight.observer.progress()));
         flight.observer.step(&flight.lines, Instant::now() + MOMENT).await;
@@ -61,47 +65,120 @@ pub async fn preflight(plan: &Plan, mut tell: impl FnMut(Told<'_>)) -> Preflight
 /// How often progress is told at least.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// So many times as long as an audit takes nothing is audited after it: what was seen meanwhile is
+/// audited together.
+const PAUSE: u32 = 4;
+
 /// The observing of all profiles that can be played from here.
 struct Flight {
     /// All of them, also those that nothing can leave for.
     profiles: Vec<(Arc<Profile>, Seat)>,
     /// Of those that something can.
     plan: Arc<Plan>,
+    auditors: Auditors,
     observer: Observer,
     lines: Lines,
     clock: Clock,
-    started: jiff::Timestamp,
     reach: ReachStage,
 }
 
 impl Flight {
-    fn begin(plan: &Plan) -> Self {
+    fn begin(plan: &Plan, names: &[String]) -> Self {
         let (clock, stats) = (Clock::start(), Stats::new());
-        let started = clock.now();
-        let profiles: Vec<(Arc<Profile>, Seat)> =
-            plan.profiles.iter().map(|profile| (profile.clone(), seat(profile))).collect();
-        let able = profiles.iter().filter(|(_, seat)| seat.obstacle.is_none());
-        let able: Vec<Arc<Profile>> = able.map(|(profile, _)| profile.clone()).collect();
-        let plan = endless(&narrowed(plan, able));
-        let questions = Questions::of(&plan);
-        let (lines, inbox) = Lines::new(&questions.asking(&plan), clock, &stats);
+        let is_played =
+            |profile: &Profile| names.is_empty() || names.iter().any(|name| *name == *profile.name);
+        let all = plan.profiles.iter().map(|profile| (profile.clone(), seat(profile)));
+        let (profiles, others): (Vec<_>, Vec<_>) = all.partition(|(profile, _)| is_played(profile));
+        let able = |seats: &[(Arc<Profile>, Seat)]| -> Vec<Arc<Profile>> {
+            let able = seats.iter().filter(|(_, seat)| seat.obstacle.is_none());
+            able.map(|(profile, _)| profile.clone()).collect()
+        };
+        let (played, beside) = (able(&profiles), beside(&able(&profiles), able(&others)));
+        let plan_of = |profiles| endless(&narrowed(plan, profiles));
+        let wide = plan_of([played.clone(), beside].concat());
+        let plan = plan_of(played);
+        let questions = Questions::of(&plan, &wide);
+        let (lines, inbox) = Lines::new(&questions.asking(&wide), clock, &stats);
         let reach = ReachStage::new(&questions);
-        let observer = Observer::new(plan.clone(), reach.tap(inbox), clock, stats);
+        let auditors = Auditors::new(&plan, &wide, clock.now());
+        let observer = Observer::new(wide, reach.tap(inbox), clock, stats);
         // An empty queue has room for the few.
         for key in &questions.extra {
             lines.lookups(&key.upstream, vec![key.clone()]);
         }
-        Self { profiles, plan, observer, lines, clock, started, reach }
+        Self { profiles, plan, auditors, observer, lines, clock, reach }
     }
 
     fn is_complete(&self) -> bool {
         self.observer.is_complete() && self.reach.is_complete()
     }
 
-    fn audit(&self) -> Snapshot {
-        let mut auditor = Auditor::new(self.plan.clone(), self.started, Memory::Once);
-        auditor.audit(self.observer.state(), &Changes::default(), self.clock.now())
+    fn audit(&mut self, changes: &Changes) -> Audits {
+        self.auditors.audit(self.observer.state(), changes, self.clock.now())
     }
+}
+
+/// The profiles that are not played, and whose machines come to the hosts of those that are.
+fn beside(played: &[Arc<Profile>], mut others: Vec<Arc<Profile>>) -> Vec<Arc<Profile>> {
+    let brings = |profile: &Arc<Profile>| profile.machines != Machines::default();
+    others.retain(|other| brings(other) && played.iter().any(brings));
+    others
+}
+
+/// Each remembers what it need not audit again.
+struct Auditors {
+    played: Auditor,
+    /// With the profiles beside them; `None` where there are none.
+    wide: Option<Auditor>,
+    /// Without exceptions; `None` where the config has none.
+    bare: Option<Auditor>,
+}
+
+/// What was seen until now.
+struct Audits {
+    snapshot: Snapshot,
+    bare: Option<Snapshot>,
+}
+
+impl Auditors {
+    fn new(plan: &Arc<Plan>, wide: &Arc<Plan>, started: jiff::Timestamp) -> Self {
+        let auditor = |plan: &Arc<Plan>| Auditor::new(plan.clone(), started, Memory::Once);
+        let bare = || auditor(&Arc::new(Plan { exceptions: Vec::new(), ..(**plan).clone() }));
+        Self {
+            played: auditor(plan),
+            wide: (wide.profiles.len() > plan.profiles.len()).then(|| auditor(wide)),
+            bare: (!plan.exceptions.is_empty()).then(bare),
+        }
+    }
+
+    fn audit(&mut self, state: &State, changes: &Changes, now: jiff::Timestamp) -> Audits {
+        let mut snapshot = self.played.audit(state, changes, now);
+        if let Some(wide) = &mut self.wide {
+            count_together(&mut snapshot, &wide.audit(state, changes, now));
+        }
+        let bare = self.bare.as_mut().map(|bare| bare.audit(state, changes, now));
+        Audits { snapshot, bare }
+    }
+}
+
+/// Thresholds are met or not by the machines of all profiles together.
+fn count_together(snapshot: &mut Snapshot, wide: &Snapshot) {
+    let together = |finding: Arc<Finding>| match finding.check {
+        Check::ProfileBelowThreshold => {
+            wide.findings.iter().find(|other| other.id == finding.id).cloned()
+        }
+        _ => Some(finding),
+    };
+    let findings = std::mem::take(&mut snapshot.findings);
+    snapshot.findings = findings.into_iter().filter_map(together).collect();
+    let active: Vec<_> = snapshot.findings.iter().filter(|finding| finding.is_active()).collect();
+    let of = |severity| active.iter().filter(|finding| finding.severity == severity).count();
+    let worst = active.iter().map(|finding| finding.severity.into()).max();
+    snapshot.status = worst.unwrap_or(Status::Ok);
+    let summary = &mut snapshot.summary;
+    summary.critical = of(Severity::Critical);
+    summary.warning = of(Severity::Warning);
+    summary.info = of(Severity::Info);
 }
 
 /// The plan of these profiles alone, with everything else as it is.
@@ -118,6 +195,8 @@ struct Journal {
     current: (usize, Option<usize>),
     was_read: bool,
     reached: usize,
+    /// When it reads again, unless everything is complete before.
+    next: Instant,
 }
 
 impl Journal {
@@ -129,31 +208,37 @@ impl Journal {
             current: (0, None),
             was_read: false,
             reached: 0,
+            next: Instant::now(),
         }
     }
 
-    /// Whether something was seen that it does not know.
-    fn is_stale(&mut self, flight: &mut Flight, is_complete: bool) -> bool {
+    /// What was seen that it does not know, once it is time to read it.
+    fn news(&mut self, flight: &mut Flight, is_complete: bool) -> Option<Changes> {
+        if !is_complete && Instant::now() < self.next {
+            return None;
+        }
         let reached = std::mem::replace(&mut self.reached, flight.reach.count());
-        let is_changed = !flight.observer.take_changes().is_empty();
+        let changes = flight.observer.take_changes();
         let was_read = std::mem::replace(&mut self.was_read, true);
-        is_changed || is_complete || !was_read || reached != self.reached
+        let is_stale = !changes.is_empty() || is_complete || !was_read || reached != self.reached;
+        is_stale.then_some(changes)
     }
 
     fn read(
         &mut self,
         flight: &Flight,
-        snapshot: &Snapshot,
+        audits: &Audits,
         is_complete: bool,
         tell: &mut impl FnMut(Told<'_>),
     ) {
         for (at, (profile, seat)) in flight.profiles.iter().enumerate() {
             let reach = flight.reach.of(profile);
             let (plan, state) = (&*flight.plan, flight.observer.state());
-            let (reach, now) = (&reach, snapshot.at);
-            let scene = Scene { plan, profile, seat, reach, state, snapshot, is_complete, now };
-            let known = self.steps[at].len();
-            for mut step in scene.steps().into_iter().skip(known) {
+            let Audits { snapshot, bare } = audits;
+            let (reach, bare, now) = (&reach, bare.as_ref(), snapshot.at);
+            let scene =
+                Scene { plan, profile, seat, reach, state, snapshot, bare, is_complete, now };
+            for mut step in scene.steps(self.steps[at].len()) {
                 let now = Instant::now();
                 step.took = now.saturating_duration_since(self.since[at]);
                 self.since[at] = now;
@@ -203,8 +288,9 @@ struct Questions {
 }
 
 impl Questions {
-    fn of(plan: &Plan) -> Self {
-        let planned: HashSet<LookupKey> = srv_keys(plan).into_iter().collect();
+    /// `wide`: all that is asked anyway.
+    fn of(plan: &Plan, wide: &Plan) -> Self {
+        let planned: HashSet<LookupKey> = srv_keys(wide).into_iter().collect();
         let mut wanted = HashSet::new();
         for profile in &plan.profiles {
             for upstream in &profile.resolver.upstreams {

@@ -22,13 +22,19 @@ pub(super) fn seat(profile: &Profile) -> Seat {
     let source = path.source.or_else(|| leaves_from(path, server?).ok());
     let has = |wanted: &dyn Fn(IpAddr) -> bool| addresses.iter().find(|(_, ip)| wanted(*ip));
     let interface = source.and_then(|source| has(&|ip| ip == source));
-    let within = profile.subnet.and_then(|subnet| has(&|ip| subnet.contains(&ip)));
+    let within =
+        profile.subnet.and_then(|subnet| has(&|ip| subnet.contains(&ip) && reaches(ip, server)));
     Seat {
         obstacle: None,
         source,
         interface: interface.map(|(name, _)| name.clone()),
         within: within.map(|(_, ip)| *ip),
     }
+}
+
+/// What is of the other family cannot ask the server.
+fn reaches(ip: IpAddr, server: Option<SocketAddr>) -> bool {
+    server.is_none_or(|server| server.is_ipv4() == ip.is_ipv4())
 }
 
 /// Why nothing can leave over this path.
@@ -93,6 +99,14 @@ mod tests {
             obstacle(&path("127.0.0.1", Some("no-such-if"))).as_deref(),
             Some("the interface no-such-if is not on this machine")
         );
+    }
+
+    #[test]
+    fn an_address_within_is_of_the_family_of_the_servers() {
+        let of = |server: [u8; 4]| Some(SocketAddr::from((server, 53)));
+        assert!(reaches([10, 0, 0, 1].into(), of([10, 0, 0, 53])));
+        assert!(!reaches(std::net::Ipv6Addr::LOCALHOST.into(), of([10, 0, 0, 53])));
+        assert!(reaches(std::net::Ipv6Addr::LOCALHOST.into(), None));
     }
 
     #[test]

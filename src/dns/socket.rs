@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
-use crate::model::observation::not_here;
+use crate::model::observation::{no_way, not_here};
 use crate::model::{Path, Upstream};
 
 /// Why a server cannot be reached over a path, as the operating system says.
@@ -27,6 +27,9 @@ pub enum PathError {
     /// This machine lacks what the path names.
     #[error("{}", not_here(.0))]
     NotHere(String),
+    /// This machine itself has no way to the server.
+    #[error("cannot connect to {0}: {1}")]
+    NoWay(SocketAddr, &'static str),
     /// No way to the server, or a closed port.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, io::Error),
@@ -45,7 +48,13 @@ pub fn udp(upstream: &Upstream) -> Result<UdpSocket, PathError> {
     let failed = |error| PathError::Socket(address, error);
     // The default buffer holds some 200 answers: worth a try, not worth a failure.
     socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
-    socket.connect(&address.into()).map_err(|error| PathError::Connect(address, error))?;
+    socket.connect(&address.into()).map_err(|error| {
+        // Nothing was sent yet: no router can have said it.
+        match error.raw_os_error().map(Errno::from_raw).and_then(no_way) {
+            Some(why) => PathError::NoWay(address, why),
+            None => PathError::Connect(address, error),
+        }
+    })?;
     UdpSocket::from_std(socket.into()).map_err(failed)
 }
 

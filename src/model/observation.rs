@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::errno::Errno;
 
 use super::{EndpointKey, LookupKey, Name, Record};
 
@@ -67,12 +68,30 @@ pub fn not_here(what: impl std::fmt::Display) -> String {
 
 const NOT_HERE: &str = "is not on this machine";
 
+/// What an error number says where this machine itself has no way to a peer; `None` where the peer or
+/// the network may have said it. It means that only where no ICMP error came.
+pub fn no_way(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::ENETUNREACH => Some(NO_WAY[0]),
+        Errno::EINVAL => Some(NO_WAY[1]),
+        Errno::EACCES => Some(NO_WAY[2]),
+        _ => None,
+    }
+}
+
+const NO_WAY: [&str; 3] = [
+    "this machine has no route to it",
+    "a blackhole route of this machine, or an address without a scope",
+    "a prohibit route or a security policy of this machine forbids it",
+];
+
 fn lacks_path(detail: Option<&Arc<str>>) -> bool {
-    detail.is_some_and(|detail| detail.ends_with(NOT_HERE))
+    let says = |words: &&str| detail.is_some_and(|detail| detail.ends_with(*words));
+    [NOT_HERE].iter().chain(&NO_WAY).any(says)
 }
 
 impl Answer {
-    /// Whether nothing was asked, as this machine lacks the path's source or interface.
+    /// Whether nothing was asked, as this machine lacks the path's source or interface, or has no way.
     pub fn lacks_path(&self) -> bool {
         self.outcome == LookupOutcome::Unreachable && lacks_path(self.detail.as_ref())
     }
@@ -206,9 +225,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Whether nothing was tried, as this machine lacks the path's source or interface.
+    /// Whether nothing was tried, as this machine lacks the path's source or interface, or has no way.
     pub fn lacks_path(&self) -> bool {
-        self.outcome == ProbeOutcome::Unreachable && lacks_path(self.detail.as_ref())
+        matches!(self.outcome, ProbeOutcome::Unreachable | ProbeOutcome::Prohibited)
+            && lacks_path(self.detail.as_ref())
     }
 
     /// A probe that got nowhere.

@@ -23,10 +23,15 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// The worst of all steps and of all active findings.
+    /// The worst of all steps, and of all active findings about what clients meet: what they never come
+    /// to is told, and decides nothing.
     pub fn status(&self) -> Status {
-        let steps = self.runs.iter().map(ProfileRun::status).max().unwrap_or(Status::Ok);
-        steps.max(self.snapshot.status)
+        let steps = self.runs.iter().map(ProfileRun::status);
+        let findings = self.snapshot.findings.iter();
+        let met = findings.filter(|finding| {
+            finding.is_active() && self.runs.iter().any(|run| run.counts(finding))
+        });
+        steps.chain(met.map(|finding| finding.severity.into())).max().unwrap_or(Status::Ok)
     }
 
     /// When it began.
@@ -66,26 +71,38 @@ pub struct ProfileRun {
 impl ProfileRun {
     /// The worst of its steps.
     pub fn status(&self) -> Status {
-        self.steps.iter().map(|step| step.state.status()).max().unwrap_or(Status::Ok)
+        self.steps.iter().map(Step::status).max().unwrap_or(Status::Ok)
     }
 
-    /// Whether its clients meet this.
+    /// Whether its clients meet this, and no step says that it cannot be told from here.
+    fn counts(&self, finding: &Finding) -> bool {
+        let is_open =
+            |step: &Step| step.state == StepState::Unknown && step.tells.contains(&finding.check);
+        self.comes_to(&finding.subject) && !self.steps.iter().any(is_open)
+    }
+
     fn comes_to(&self, subject: &Subject) -> bool {
-        let Some(view) = &self.view else { return false };
-        match subject {
-            Subject::Host(host) => view.choices().iter().any(|choice| choice.host == *host),
-            Subject::Domain(domain) | Subject::Record { domain, .. } => {
-                let mut steps = view.discoveries().flat_map(|discovery| &discovery.steps);
-                steps.any(|step| step.domain == *domain && step.effect != Effect::NotReached)
-            }
-            Subject::Server(_) => true,
-            Subject::Profile(name) => *name == self.profile.name,
-        }
+        self.view.as_ref().is_some_and(|view| view.comes_to(subject))
     }
 
     /// Its last step.
     pub fn verdict(&self) -> Option<&Step> {
         self.steps.iter().find(|step| step.id == StepId::Verdict)
+    }
+}
+
+impl ProfileView {
+    /// Whether its clients meet this: a host that they may pick, a domain that they ask in.
+    pub fn comes_to(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Host(host) => self.choices().iter().any(|choice| choice.host == *host),
+            Subject::Domain(domain) | Subject::Record { domain, .. } => {
+                let mut steps = self.discoveries().flat_map(|discovery| &discovery.steps);
+                steps.any(|step| step.domain == *domain && step.effect != Effect::NotReached)
+            }
+            Subject::Server(_) => true,
+            Subject::Profile(name) => *name == self.profile.name,
+        }
     }
 }
 
@@ -106,6 +123,8 @@ pub struct Step {
     pub remedy: String,
     /// The checks whose findings need not be told beside this step.
     pub tells: &'static [Check],
+    /// What it counts as, where exceptions of the config accept what is wrong; `None` where none does.
+    pub accepted: Option<Status>,
     /// From the end of the step before it: steps that do not depend on each other run at once.
     pub took: Duration,
 }
@@ -121,8 +140,14 @@ impl Step {
             client_error: None,
             remedy: String::new(),
             tells: &[],
+            accepted: None,
             took: Duration::ZERO,
         }
+    }
+
+    /// What it counts as.
+    pub fn status(&self) -> Status {
+        self.accepted.unwrap_or(self.state.status())
     }
 }
 

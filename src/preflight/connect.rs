@@ -63,6 +63,8 @@ pub(super) fn endpoints<'a>(
 fn row(scene: &Scene, host: &Host, endpoint: &EndpointView, probe: &Probe) -> Row {
     let is_slow = probe.connect.is_some_and(|took| took > scene.plan.probe.slow);
     let state = match (probe.outcome, probe.outcome.reachability()) {
+        // Clients live elsewhere.
+        _ if probe.lacks_path() => StepState::Unknown,
         (ProbeOutcome::AcceptsAny, _) => StepState::Warning,
         (_, Reachability::Up) if is_slow => StepState::Info,
         (_, Reachability::Up) => StepState::Passed,

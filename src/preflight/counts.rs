@@ -14,7 +14,13 @@ const KINDS: [(&str, &str, u32); 3] = [
     ("office", "machines with Office", 5),
 ];
 
-pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
+/// `None` where machines of profiles that are not observed yet may still make it enough.
+pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
+    let is_few = findings(scene).next().is_some();
+    (scene.is_complete || !is_few).then(|| judged(scene, view))
+}
+
+fn judged(scene: &Scene, view: &ProfileView) -> Step {
     let machines = view.profile.machines;
     let declared = [machines.clients, machines.servers, machines.office];
     let rows: Vec<Row> = KINDS
@@ -24,6 +30,10 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
         .collect();
     if rows.is_empty() {
         let says = "how many machines will live there is not declared";
+        return Step::new(StepId::Counts, StepState::Skipped, says);
+    }
+    if view.choices().is_empty() {
+        let says = "there is no host to come to";
         return Step::new(StepId::Counts, StepState::Skipped, says);
     }
     let short: Vec<String> =

@@ -52,7 +52,7 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
 }
 
 /// Whether every server was asked for its addresses.
-fn is_asked(scene: &Scene, host: &Host) -> bool {
+pub(super) fn is_asked(scene: &Scene, host: &Host) -> bool {
     let upstreams = &scene.profile.resolver.upstreams;
     let is_known = |upstream: &Arc<Upstream>, kind| {
         let key = LookupKey { upstream: upstream.clone(), name: host.target.clone(), kind };
@@ -76,7 +76,8 @@ fn row(scene: &Scene, host: &Host, found: &Resolution) -> (Row, usize) {
         (Verdict::Resolved, [], 1..) => {
             let family =
                 if path.source.is_some_and(|source| source.is_ipv4()) { "IPv4" } else { "IPv6" };
-            (StepState::Failed, format!("has no {family} address"))
+            // Clients may have the other family as well; this path has not.
+            (StepState::Unknown, format!("has no {family} address"))
         }
         (Verdict::Resolved, suiting, _) => (StepState::Passed, listed(suiting, MOST)),
         (Verdict::Unknown | Verdict::Pending, ..) => {

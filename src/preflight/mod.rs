@@ -5,10 +5,12 @@
 //! have: this machine ([`Seat`]), and what each server said over UDP and TCP ([`Reach`]). Every sentence
 //! of a preflight stands here.
 
+mod accepted;
 mod connect;
 mod counts;
 mod hosts;
 mod servers;
+mod settled;
 mod shares;
 mod source;
 mod suffixes;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::preflight::{ProfileRun, Reach, Seat, Step, StepId, StepState};
+use crate::model::preflight::{Reach, Seat, Step, StepId, StepState};
 use crate::model::snapshot::ProfileView;
 use crate::model::{Plan, Profile, Snapshot, Upstream};
 use crate::observe::state::State;
@@ -39,6 +41,8 @@ pub struct Scene<'a> {
     pub state: &'a State,
     /// The audit of `state`.
     pub snapshot: &'a Snapshot,
+    /// The same without the exceptions of the config; `None` where it has none.
+    pub bare: Option<&'a Snapshot>,
     /// Whether all that must be observed was.
     pub is_complete: bool,
     /// When the audit was made.
@@ -46,15 +50,10 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// The steps that are known, up to the first that is not.
-    pub fn steps(&self) -> Vec<Step> {
-        StepId::ALL.into_iter().map_while(|id| self.step(id)).collect()
-    }
-
-    /// The run; all steps if everything was observed.
-    pub fn run(&self) -> ProfileRun {
-        let view = self.view().cloned();
-        ProfileRun { profile: self.profile.clone(), steps: self.steps(), view }
+    /// The steps that are known, up to the first that is not; without the first `told`.
+    pub fn steps(&self, told: usize) -> Vec<Step> {
+        let steps = StepId::ALL.into_iter().skip(told).map_while(|id| self.step(id));
+        steps.map(|step| accepted::applied(self, step)).collect()
     }
 
     fn step(&self, id: StepId) -> Option<Step> {
@@ -73,12 +72,14 @@ impl<'a> Scene<'a> {
         let view = self.view()?;
         match id {
             StepId::Source | StepId::Servers => None,
+            // To look closer costs much where there are many.
+            StepId::Suffixes if !settled::is_searched(self, view) => None,
             StepId::Suffixes => suffixes::step(self, view),
             StepId::Hosts => hosts::step(self, view),
             StepId::Connect => connect::step(self, view),
-            _ if !self.is_complete => None,
+            _ if !settled::is_settled(self, view) => None,
             StepId::Shares => Some(shares::step(view)),
-            StepId::Counts => Some(counts::step(self, view)),
+            StepId::Counts => counts::step(self, view),
             StepId::Verdict => Some(verdict::step(self, view)),
         }
     }

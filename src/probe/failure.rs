@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
+use crate::model::observation::no_way;
 use crate::model::{Probe, ProbeOutcome};
 
 /// Why a connection failed.
@@ -136,16 +137,11 @@ fn judge(errno: Errno) -> (ProbeOutcome, Option<&'static str>) {
         Errno::ECONNRESET | Errno::ENOTCONN => (Reset, None),
         Errno::EPIPE => (ClosedEarly, None),
         Errno::ETIMEDOUT => (Timeout, None),
-        Errno::EACCES => {
-            (Prohibited, Some("a prohibit route or a security policy of this machine forbids it"))
-        }
+        Errno::EACCES => (Prohibited, no_way(errno)),
         Errno::EPERM => {
             (Prohibited, Some("a firewall or security policy of this machine forbids it"))
         }
-        Errno::EINVAL => {
-            (Unreachable, Some("a blackhole route of this machine, or an address without a scope"))
-        }
-        Errno::ENETUNREACH => (Unreachable, Some("this machine has no route to it")),
+        Errno::EINVAL | Errno::ENETUNREACH => (Unreachable, no_way(errno)),
         Errno::EADDRNOTAVAIL => {
             (Unreachable, Some("this machine has no address, or no free port, to reach it from"))
         }
@@ -188,6 +184,21 @@ mod tests {
         ] {
             assert_eq!(failure(errno, None), expected, "{errno}");
         }
+    }
+
+    #[test]
+    fn an_error_of_this_machine_says_nothing_of_the_peer() {
+        let probe = |errno, icmp: Option<&IcmpError>| {
+            Failure::new(&io::Error::from(errno), icmp).into_probe()
+        };
+        for errno in [Errno::ENETUNREACH, Errno::EINVAL, Errno::EACCES] {
+            assert!(probe(errno, None).lacks_path(), "{errno}");
+        }
+        let (version, kind) = (IcmpVersion::V4, 3);
+        let icmp = IcmpError { version, kind, code: 0, offender: None, own: false };
+        assert!(!probe(Errno::ENETUNREACH, Some(&icmp)).lacks_path(), "a router says it");
+        assert!(!probe(Errno::ECONNREFUSED, None).lacks_path());
+        assert!(!probe(Errno::EHOSTUNREACH, None).lacks_path());
     }
 
     #[test]
