@@ -50,7 +50,7 @@ pub fn udp(upstream: &Upstream) -> Result<UdpSocket, PathError> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
     socket.connect(&address.into()).map_err(|error| {
         // Nothing was sent yet: no router can have said it.
-        match error.raw_os_error().map(Errno::from_raw).and_then(no_way) {
+        match no_way(error.kind()) {
             Some(why) => PathError::NoWay(address, why),
             None => PathError::Connect(address, error),
         }

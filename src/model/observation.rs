@@ -1,11 +1,11 @@
 //! What one lookup or probe saw. A remote failure is data here, never an `Err`.
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::errno::Errno;
 
 use super::{EndpointKey, LookupKey, Name, Record};
 
@@ -68,13 +68,13 @@ pub fn not_here(what: impl std::fmt::Display) -> String {
 
 const NOT_HERE: &str = "is not on this machine";
 
-/// What an error number says where this machine itself has no way to a peer; `None` where the peer or
+/// What an error says where this machine itself has no way to a peer; `None` where the peer or
 /// the network may have said it. It means that only where no ICMP error came.
-pub fn no_way(errno: Errno) -> Option<&'static str> {
-    match errno {
-        Errno::ENETUNREACH => Some(NO_WAY[0]),
-        Errno::EINVAL => Some(NO_WAY[1]),
-        Errno::EACCES => Some(NO_WAY[2]),
+pub fn no_way(error: ErrorKind) -> Option<&'static str> {
+    match error {
+        ErrorKind::NetworkUnreachable => Some(NO_WAY[0]),
+        ErrorKind::InvalidInput => Some(NO_WAY[1]),
+        ErrorKind::PermissionDenied => Some(NO_WAY[2]),
         _ => None,
     }
 }

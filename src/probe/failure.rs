@@ -137,11 +137,11 @@ fn judge(errno: Errno) -> (ProbeOutcome, Option<&'static str>) {
         Errno::ECONNRESET | Errno::ENOTCONN => (Reset, None),
         Errno::EPIPE => (ClosedEarly, None),
         Errno::ETIMEDOUT => (Timeout, None),
-        Errno::EACCES => (Prohibited, no_way(errno)),
+        Errno::EACCES => (Prohibited, no_way(io::Error::from(errno).kind())),
         Errno::EPERM => {
             (Prohibited, Some("a firewall or security policy of this machine forbids it"))
         }
-        Errno::EINVAL | Errno::ENETUNREACH => (Unreachable, no_way(errno)),
+        Errno::EINVAL | Errno::ENETUNREACH => (Unreachable, no_way(io::Error::from(errno).kind())),
         Errno::EADDRNOTAVAIL => {
             (Unreachable, Some("this machine has no address, or no free port, to reach it from"))
         }

@@ -50,7 +50,7 @@ pub fn nagios_preflight(preflight: &Preflight, plugin: &Plugin) -> String {
     let mut text = format!("KMS {state} - {} | {}\n", plain(&said), perfdata(snapshot, plugin));
     let steps = preflight.runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step)));
     let least = Status::from(plugin.fail_on.min(Severity::Warning));
-    let counting = steps.filter(|(_, step)| step.state.status() >= least);
+    let counting = steps.filter(|(_, step)| step.status() >= least);
     for (run, step) in counting.take(MOST_LINES) {
         let name = &run.profile.name;
         text.push_str(&shortened(&format!("{} {name} {}: {}", step.state, step.id, step.message)));

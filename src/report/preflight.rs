@@ -141,12 +141,14 @@ fn item(step: &Step) -> Item {
         rows: step.rows.iter().map(|row| cells(row, step.state)).collect(),
     };
     let evidence = if step.rows.is_empty() { Vec::new() } else { vec![table] };
+    // What is accepted fails nothing.
+    let state = step.accepted.map_or(step.state.into(), State::from);
     Item {
         client_error: step.client_error,
         evidence,
         remedy: step.remedy.clone(),
         took: Some(step.took),
-        ..Item::new(step.id.as_str(), step.id.title(), step.state.into(), sentence(&step.message))
+        ..Item::new(step.id.as_str(), step.id.title(), state, sentence(&step.message))
     }
 }
 
