@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::model::finding::FindingId;
 use crate::model::plan::ListedHost;
 use crate::model::snapshot::DomainHost;
+use crate::model::srv::naming_hosts;
 use crate::model::{Answer, Check, Finding, Host, KmsMode, Record, Upstream};
 
 use super::domain::{Asked, Scene};
@@ -71,16 +72,9 @@ fn holders<'a>(asked: &Asked<'a>, record: &Record) -> impl Iterator<Item = &'a U
     holders.map(|says| &**says.upstream)
 }
 
-/// The records that name a host, one for each host: the first by priority.
+/// One record for each host: the first by priority.
 fn by_host<'a>(scene: &'a Scene) -> impl Iterator<Item = &'a Record> {
-    let records = scene.records;
-    let is_first = move |position: usize, record: &Record| {
-        !records[..position]
-            .iter()
-            .any(|before| before.port == record.port && before.target == record.target)
-    };
-    let hosts = records.iter().enumerate().filter(|(_, record)| !record.target.is_root());
-    hosts.filter(move |(position, record)| is_first(*position, record)).map(|(_, record)| record)
+    naming_hosts(scene.records.iter()).into_iter()
 }
 
 /// A host that the list does not name; any where there shall be none.

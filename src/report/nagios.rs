@@ -21,11 +21,7 @@ pub struct Plugin {
 /// The output; its state is that of the exit code: OK 0, WARNING 1, CRITICAL 2.
 pub fn nagios(snapshot: &Snapshot, plugin: &Plugin) -> String {
     let worst = worst(snapshot, plugin.fail_on);
-    let state = match worst {
-        None => "OK",
-        Some(Severity::Info | Severity::Warning) => "WARNING",
-        Some(Severity::Critical) => "CRITICAL",
-    };
+    let state = state(worst.map_or(Status::Ok, Status::from), plugin);
     let mut said = verdict(snapshot);
     if worst == Some(Severity::Info) {
         let _ = write!(said, " {}, which count here.", counted(snapshot.summary.info, "info"));
@@ -40,12 +36,7 @@ pub fn nagios(snapshot: &Snapshot, plugin: &Plugin) -> String {
 
 /// The output of a preflight: its long output is the steps that count, then the findings.
 pub fn nagios_preflight(preflight: &Preflight, plugin: &Plugin) -> String {
-    let (snapshot, status) = (&preflight.snapshot, preflight.status());
-    let state = match status {
-        Status::Critical => "CRITICAL",
-        status if status >= plugin.fail_on.into() => "WARNING",
-        _ => "OK",
-    };
+    let (snapshot, state) = (&preflight.snapshot, state(preflight.status(), plugin));
     let said = preflight_verdict(preflight);
     let mut text = format!("KMS {state} - {} | {}\n", plain(&said), perfdata(snapshot, plugin));
     let steps = preflight.runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step)));
@@ -57,6 +48,15 @@ pub fn nagios_preflight(preflight: &Preflight, plugin: &Plugin) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The word of the exit code.
+fn state(worst: Status, plugin: &Plugin) -> &'static str {
+    match worst {
+        worst if worst < plugin.fail_on.into() => "OK",
+        Status::Critical => "CRITICAL",
+        _ => "WARNING",
+    }
 }
 
 /// The output where nothing could be audited; its exit code is 3. The problem's lines after the
