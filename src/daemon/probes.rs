@@ -90,18 +90,14 @@ fn part(plan: &Plan, request: &ProbeRequest) -> Result<Plan, String> {
         domain = Arc::new(asking(&domain, server)?);
     }
     Ok(Plan {
-        interval: plan.interval,
-        true_interval: plan.true_interval,
-        dns: plan.dns,
-        probe: plan.probe,
         resolvers: domain.resolvers.to_vec(),
         domains: vec![domain],
         profiles: Vec::new(),
         hosts: plan.hosts.clone(),
         exceptions: plan.exceptions.clone(),
         web: plan.web.clone(),
-        asks_all: plan.asks_all,
-        kms_port: plan.kms_port,
+        journal: plan.journal.clone(),
+        ..*plan
     })
 }
 

@@ -6,6 +6,7 @@ pub mod check;
 pub mod discovery;
 pub mod endpoint;
 pub mod finding;
+pub mod journal;
 pub mod name;
 pub mod observation;
 pub mod plan;

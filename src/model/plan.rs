@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,14 @@ pub struct Plan {
     pub exceptions: Vec<Exception>,
     /// The pages and metrics.
     pub web: WebSettings,
+    /// What outlives the process.
+    pub journal: JournalSettings,
+    /// How long a record's host may not answer until the record is stale. Default 7 days.
+    pub record_stale_after: Duration,
+    /// How long a vanished record stays a finding. Default 1 day.
+    pub vanished_for: Duration,
+    /// How long divergence is a warning before it is critical. Default 30 minutes.
+    pub settle: Duration,
     /// Whether every server is asked for a target's addresses in each interval, and not one in turn; for
     /// one pass that must not wait for a server that is dead.
     pub asks_all: bool,
@@ -56,6 +65,10 @@ impl Plan {
             hosts: HashMap::new(),
             exceptions: Vec::new(),
             web: WebSettings::default(),
+            journal: JournalSettings::default(),
+            record_stale_after: Duration::from_hours(7 * 24),
+            vanished_for: Duration::from_hours(24),
+            settle: Duration::from_mins(30),
             asks_all: false,
             kms_port: KMS_PORT,
         }
@@ -327,6 +340,22 @@ pub struct WebSettings {
 impl Default for WebSettings {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 9688)), external_url: String::new() }
+    }
+}
+
+/// What outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// The database; `None` keeps it in memory. The contract's default is `kmswatch.db`; an empty plan
+    /// has none, as only `run` writes one.
+    pub path: Option<PathBuf>,
+    /// How long events are kept. Default 400 days: a year and what makes it comparable.
+    pub keep: Duration,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self { path: None, keep: Duration::from_hours(400 * 24) }
     }
 }
 
