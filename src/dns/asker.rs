@@ -162,6 +162,7 @@ impl Asker {
     /// up when it is time.
     fn on_timer(&mut self, slot: Slot, now: Instant) {
         let timeout = self.timeout();
+        let (trips, udp) = (&self.trips, &self.udp);
         let Some(flight) = self.flights.get_mut(slot) else { return };
         // Never sent yet: the connection could not be made.
         let Some(deadline) = flight.deadline else { return self.queue(slot) };
@@ -171,24 +172,45 @@ impl Asker {
             // One that went out late had too little time to tell anything.
             return self.drop_dead_link(stale.filter(|query| now >= query.sent + timeout / 2));
         }
-        let last = flight.transmissions.last().map(|last| last.sent);
-        if let Some(sent) = last.filter(|_| flight.is_in_window) {
+        let last = flight.transmissions.last().copied();
+        let silent_at = last.map(|last| last.sent + trips.timeout(1, timeout));
+        let is_silent = silent_at.is_none_or(|at| now >= at);
+        let is_overtaken = last.is_some_and(|last| udp.is_overtaken(&last));
+        if flight.is_in_window && (is_silent || is_overtaken) && last.is_some() {
             flight.is_in_window = false;
             self.under_way -= 1;
-            // Once for a question, or a few names that a server drops would look like a lossy path.
-            if flight.sends <= 1 {
-                self.window.lost(sent, now);
-            }
+        }
+        // Once for a question, or a few names that a server drops would look like a lossy path.
+        if let Some(last) = last.filter(|_| is_silent && flight.sends <= 1 && !flight.is_missed) {
+            flight.is_missed = true;
+            self.window.lost(last.sent, now);
         }
         let may_resend = flight.sends < flight.limit && !flight.is_queued;
         if may_resend && now >= flight.resend_at {
             let stale = flight.transmissions.iter().rev().find(|each| each.tcp).copied();
             self.drop_dead_link(stale);
             self.queue(slot);
-            self.flights.wake(slot, deadline);
-        } else {
-            let next = if may_resend { flight.resend_at.min(deadline) } else { deadline };
-            self.flights.wake(slot, next);
+            return self.flights.wake(slot, deadline);
+        }
+        let resend = may_resend.then_some(flight.resend_at);
+        let look =
+            silent_at.filter(|_| flight.is_in_window).map(|at| at.min(now + trips.overtaken()));
+        let next = [resend, look].into_iter().flatten().fold(deadline, Instant::min);
+        self.flights.wake(slot, next);
+    }
+
+    /// The first round trip is measured: what was sent before that is not left to the timeout that
+    /// stood in for it, which is ten times as long.
+    pub(super) fn hurry(&mut self) {
+        let timeout = self.timeout();
+        for slot in self.flights.slots() {
+            let Some(flight) = self.flights.get_mut(slot) else { continue };
+            let Some(last) = flight.transmissions.last().filter(|last| !last.tcp) else { continue };
+            let resend_at = last.sent + self.trips.timeout(flight.sends, timeout);
+            flight.resend_at = flight.resend_at.min(resend_at);
+            let wake = last.sent + self.trips.overtaken();
+            let wake = flight.deadline.map_or(wake, |deadline| deadline.min(wake));
+            self.flights.wake(slot, wake);
         }
     }
 

@@ -50,8 +50,10 @@ pub struct Flight {
     pub resend_at: Instant,
     /// Whether it waits to be sent.
     pub is_queued: bool,
-    /// Whether it counts against the window: until it is silent for too long.
+    /// Whether it counts against the window: until it is silent for too long, or overtaken.
     pub is_in_window: bool,
+    /// Whether the window knows that its first query was lost.
+    pub is_missed: bool,
     /// How it has to be asked.
     pub form: Form,
     /// What went wrong last: the outcome, if nothing better comes.
@@ -146,6 +148,12 @@ impl Flights {
         }
     }
 
+    /// Every lookup that is under way.
+    pub fn slots(&self) -> Vec<Slot> {
+        let used = (0..).zip(&self.places).filter(|(_, place)| place.is_used);
+        used.map(|(index, place)| Slot { index, generation: place.generation }).collect()
+    }
+
     /// Sets its one timer, in place of the one before.
     pub fn wake(&mut self, slot: Slot, at: Instant) {
         if self.get_mut(slot).is_none() {
@@ -199,6 +207,7 @@ impl Flight {
             resend_at: now,
             is_queued: false,
             is_in_window: true,
+            is_missed: false,
             form: Form::default(),
             trouble: None,
         }
@@ -220,6 +229,7 @@ impl Flight {
         self.deadline = None;
         self.resend_at = now;
         self.is_queued = false;
+        self.is_missed = false;
         self.form = Form::default();
         self.trouble = None;
     }

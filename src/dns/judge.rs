@@ -58,7 +58,12 @@ impl Asker {
 
     fn on_reply(&mut self, slot: Slot, query: Transmission, reply: Reply, now: Instant) {
         let rtt = now.saturating_duration_since(query.sent);
+        let is_first = !self.trips.is_known();
         self.trips.measured(rtt);
+        self.udp.hears(&query);
+        if is_first {
+            self.hurry();
+        }
         self.window.answered(rtt, now);
         self.orders.stats.query_took(rtt);
         if reply.edns {

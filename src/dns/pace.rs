@@ -15,6 +15,8 @@ pub struct RoundTrips {
 const RTO_FLOOR: Duration = Duration::from_millis(100);
 /// Before anything is measured (RFC 6298 section 2.1).
 const RTO_INITIAL: Duration = Duration::from_secs(1);
+/// What has been overtaken is looked at no sooner than this: a few milliseconds are the scheduler's.
+const OVERTAKEN_FLOOR: Duration = Duration::from_millis(4);
 
 impl RoundTrips {
     /// A transmission was answered after this time. Every transmission has its own id, so none is
@@ -27,6 +29,21 @@ impl RoundTrips {
         };
         self.variation = (self.variation * 3 + smoothed.abs_diff(rtt)) / 4;
         self.smoothed = Some((smoothed * 7 + rtt) / 8);
+    }
+
+    /// Whether anything was measured yet.
+    pub fn is_known(&self) -> bool {
+        self.smoothed.is_some()
+    }
+
+    /// After how long a question that others overtook is held for lost: not yet sent again, which a
+    /// server that is slow for some names would make a habit of, but no longer counted as under way
+    /// (RFC 8985 tells segments lost by the same sign).
+    pub fn overtaken(&self) -> Duration {
+        match self.smoothed {
+            Some(smoothed) => (smoothed + self.variation * 4).max(OVERTAKEN_FLOOR),
+            None => RTO_INITIAL,
+        }
     }
 
     /// When to send again after `sent` transmissions; never later than the timeout of an attempt.
@@ -44,9 +61,11 @@ impl RoundTrips {
 #[derive(Debug)]
 pub struct Window {
     size: usize,
-    /// The least median of the epochs since `base_since`: a round trip without queueing.
+    /// The shortest round trip since `base_since`: one without queueing.
     base: Option<Duration>,
     base_since: Option<Instant>,
+    /// The shortest of this epoch.
+    shortest: Option<Duration>,
     samples: Vec<Duration>,
     answered: usize,
     lost: usize,
@@ -68,10 +87,10 @@ const LARGEST: usize = 2048;
 const SILENT: usize = 4096;
 /// Questions are judged in groups of this many; also the samples kept.
 const EPOCH: usize = 64;
-/// So many questions may wait in the buffers of server and kernel, beyond those on their way and the
-/// [`START`] that the base was measured with. Linux's default buffer holds some 166 small datagrams
-/// (212,992 octets, 1,280 for each); with none waiting, a server sleeps between bursts.
-const QUEUE: usize = 64;
+/// So many questions may wait in the buffers of server and kernel. Linux's default buffer holds some
+/// 166 small datagrams (212,992 octets, 1,280 for each), and what finds no room costs 100 ms; with none
+/// waiting, a server sleeps between bursts.
+const QUEUE: usize = 128;
 /// A route may change; a base that was measured longer ago is measured anew.
 const BASE_AGE: Duration = Duration::from_secs(30);
 
@@ -81,6 +100,7 @@ impl Default for Window {
             size: START,
             base: None,
             base_since: None,
+            shortest: None,
             samples: Vec::with_capacity(EPOCH),
             answered: 0,
             lost: 0,
@@ -122,6 +142,7 @@ impl Window {
             self.begin();
         }
         self.answered += 1;
+        self.shortest = Some(self.shortest.map_or(rtt, |shortest| shortest.min(rtt)));
         // From all of the epoch: the first answers of a burst have waited the least.
         if self.answered.is_multiple_of((self.size / EPOCH).max(1)) {
             self.samples.push(rtt);
@@ -156,24 +177,27 @@ impl Window {
     /// Another epoch.
     fn begin(&mut self) {
         self.samples.clear();
+        self.shortest = None;
         (self.answered, self.lost, self.was_full) = (0, 0, false);
     }
 
     fn follow(&mut self, median: Duration, now: Instant) {
+        let shortest = self.shortest.unwrap_or(median);
         let fresh = self.base_since.is_some_and(|since| now < since + BASE_AGE);
-        let base = self.base.filter(|base| fresh && *base <= median).unwrap_or(median);
+        let base = self.base.filter(|base| fresh && *base <= shortest).unwrap_or(shortest);
         if !fresh || self.base != Some(base) {
             (self.base, self.base_since) = (Some(base), Some(now));
         }
-        let queued = queued(self.size, base, median);
-        let most = most_queued(self.size);
-        let (size, is_starting) = (self.room(), self.is_starting);
-        self.is_starting &= queued < most;
+        let (queued, most) = (queued(self.size, base, median), most_queued(self.size));
+        let (room, was_starting) = (self.room(), self.is_starting);
+        // The next doubling would queue all of what it adds.
+        self.is_starting &= queued < self.size / 2;
         if queued > 2 * most {
             self.size = (self.size * 3 / 4).max(SMALLEST);
         } else if self.was_full && queued < most {
             let more = (self.size / 2).min(most - queued);
-            self.size = if is_starting { size } else { (self.size + more).min(LARGEST) };
+            let doubles = was_starting && self.is_starting;
+            self.size = if doubles { room } else { (self.size + more).min(LARGEST) };
         }
     }
 }
@@ -249,11 +273,17 @@ mod tests {
     #[test]
     fn a_server_that_works_them_off_one_by_one_gets_no_more_than_its_buffer_holds() {
         let (mut window, now) = (Window::default(), Instant::now());
+        // The first burst finds it idle; from then on each question waits for all that are before it.
+        for waiting in 1..=64 {
+            window.has_room(START);
+            window.answered(ms(waiting), now);
+        }
+        assert_eq!(window.size, 96, "half of them were queued: it doubles no more");
         for _ in 0..20 {
             let size = window.size;
             answer(&mut window, size, ms(1) * u32::try_from(size).expect("small"), now);
         }
-        assert_eq!(window.size, START + QUEUE);
+        assert_eq!(window.size, QUEUE + 1);
     }
 
     #[test]
@@ -298,6 +328,6 @@ mod tests {
         answer(&mut window, 1024, ms(50), now);
         assert_eq!(window.size, 768);
         answer(&mut window, 768, ms(50), now + BASE_AGE);
-        assert_eq!(window.size, 864);
+        assert_eq!(window.size, 896);
     }
 }

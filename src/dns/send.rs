@@ -227,7 +227,9 @@ impl Asker {
         let silent = self.trips.timeout(flight.sends, timeout);
         flight.resend_at = query.sent + if query.tcp { timeout } else { silent };
         // A place in the window is for one timeout, however long the next try is off.
-        let wake = query.sent + self.trips.timeout(1, timeout);
+        let place = self.trips.timeout(1, timeout);
+        let place = if query.tcp { place } else { place.min(self.trips.overtaken()) };
+        let wake = query.sent + place;
         let wake = flight.deadline.map_or(wake, |deadline| wake.min(deadline));
         self.flights.wake(slot, wake);
     }

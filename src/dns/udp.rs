@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::flight::{LineId, Slot};
+use super::flight::{LineId, Slot, Transmission};
 use super::socket::{self, PathError};
 use crate::model::Upstream;
 
@@ -59,6 +59,8 @@ struct Line {
     /// Which question each id stands for; the peer is the socket's.
     ids: HashMap<u16, Slot>,
     born: Instant,
+    /// When the query left that left last of all that are answered.
+    heard: Option<Instant>,
     /// Whether the kernel cuts what is sent at once into several datagrams.
     can_segment: bool,
 }
@@ -74,7 +76,14 @@ impl Line {
         let io = socket::udp(upstream)?;
         // Linux before 4.18 knows no segments, and would send them all as one datagram.
         let can_segment = setsockopt(&io, sockopt::UdpGsoSegment, &0).is_ok();
-        Ok(Self { id: LineId::next(), io, ids: HashMap::new(), born: now, can_segment })
+        Ok(Self {
+            id: LineId::next(),
+            io,
+            ids: HashMap::new(),
+            born: now,
+            heard: None,
+            can_segment,
+        })
     }
 
     /// Without asking tokio first, which knows of a new socket only after a turn of its loop; it is
@@ -253,6 +262,19 @@ impl Udp {
         if let Some(line) = self.lines.iter_mut().find(|each| each.id == line) {
             line.ids.remove(&id);
         }
+    }
+
+    /// A query was answered.
+    pub fn hears(&mut self, query: &Transmission) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.id == query.line) {
+            line.heard = line.heard.max(Some(query.sent));
+        }
+    }
+
+    /// Whether one that left later on the same socket was answered: what leaves on another may reach
+    /// another member of a bundle, or another process of the server.
+    pub fn is_overtaken(&self, query: &Transmission) -> bool {
+        self.line(query.line).is_some_and(|line| line.heard > Some(query.sent))
     }
 
     /// Until any socket has something to read, or the kernel something to say about it; a closed port
