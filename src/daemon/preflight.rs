@@ -15,7 +15,7 @@ use crate::model::preflight::{ProfileRun, Reach, Seat, Step, StepId};
 use crate::model::profile::Machines;
 use crate::model::{
     Answer, Check, Finding, LookupKey, Name, Observation, Path, Plan, Preflight, Profile,
-    RecordKind, Resolver, Server, Severity, Snapshot, Status, Transport, Upstream,
+    RecordKind, Resolver, Server, Snapshot, Transport, Upstream,
 };
 use crate::observe::observer::{Observer, Outlet};
 use crate::observe::schedule::Progress;
@@ -154,7 +154,7 @@ impl Auditors {
     fn audit(&mut self, state: &State, changes: &Changes, now: jiff::Timestamp) -> Audits {
         let mut snapshot = self.played.audit(state, changes, now);
         if let Some(wide) = &mut self.wide {
-            count_together(&mut snapshot, &wide.audit(state, changes, now));
+            snapshot = counted_together(snapshot, &wide.audit(state, changes, now));
         }
         let bare = self.bare.as_mut().map(|bare| bare.audit(state, changes, now));
         Audits { snapshot, bare }
@@ -162,7 +162,7 @@ impl Auditors {
 }
 
 /// Thresholds are met or not by the machines of all profiles together.
-fn count_together(snapshot: &mut Snapshot, wide: &Snapshot) {
+fn counted_together(mut snapshot: Snapshot, wide: &Snapshot) -> Snapshot {
     let together = |finding: Arc<Finding>| match finding.check {
         Check::ProfileBelowThreshold => {
             wide.findings.iter().find(|other| other.id == finding.id).cloned()
@@ -170,15 +170,7 @@ fn count_together(snapshot: &mut Snapshot, wide: &Snapshot) {
         _ => Some(finding),
     };
     let findings = std::mem::take(&mut snapshot.findings);
-    snapshot.findings = findings.into_iter().filter_map(together).collect();
-    let active: Vec<_> = snapshot.findings.iter().filter(|finding| finding.is_active()).collect();
-    let of = |severity| active.iter().filter(|finding| finding.severity == severity).count();
-    let worst = active.iter().map(|finding| finding.severity.into()).max();
-    snapshot.status = worst.unwrap_or(Status::Ok);
-    let summary = &mut snapshot.summary;
-    summary.critical = of(Severity::Critical);
-    summary.warning = of(Severity::Warning);
-    summary.info = of(Severity::Info);
+    snapshot.with_findings(findings.into_iter().filter_map(together).collect())
 }
 
 /// The plan of these profiles alone, with everything else as it is.
