@@ -191,14 +191,53 @@ fn what_clients_never_reach_is_told_after_the_steps_and_decides_nothing() {
     );
     let (_, further) =
         ended.stdout.split_once("\nFurther findings:\n").expect("what no step tells");
-    assert!(further.starts_with("✘ all-hosts-down: "), "{further}");
+    assert!(further.starts_with("– all-hosts-down: "), "{further}");
+    assert!(further.contains("never come to it, so it does not count"), "{further}");
     assert!(further.contains("will find their KMS host.\n"), "{further}");
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let nagios =
-        small.preflight(&["--suffix", "good.test", "dead.test", "--format", "nagios"]).stdout;
+    let of = |format| {
+        let arguments = ["--suffix", "good.test", "dead.test", "--format", format];
+        small.preflight(&arguments).stdout
+    };
+    let nagios = of("nagios");
     assert!(nagios.starts_with("KMS OK - "), "{nagios}");
+    assert!(nagios.contains(" critical=0;;0;0 warning=0;0;;0 info=1;;;0 "), "{nagios}");
+    assert_eq!(nagios.lines().count(), 1, "{nagios}");
+    let json: Value = serde_json::from_str(&of("json")).expect("JSON");
+    assert_eq!((&json["status"], &json["summary"]["critical"]), (&"info".into(), &0.into()));
+    let xml = of("junit");
+    let xml = Document::parse(&xml).expect("XML");
+    assert_eq!(xml.root_element().attribute("failures"), Some("0"));
+    assert!(
+        xml.descendants().any(|node| node.attribute("name") == Some("all-hosts-down dead.test"))
+    );
     let good = small.preflight(&["--suffix", "good.test"]);
     assert!(!good.stdout.contains("Further findings"), "{good:?}");
+}
+
+#[test]
+fn what_clients_meet_and_no_step_tells_counts_in_every_format() {
+    let small = Small::start();
+    let port = small.host.address().port();
+    // One host twice: clients are served, and the records are wrong.
+    small.zones.insert("kms2.good.test", Data::A(Ipv4Addr::LOCALHOST));
+    small.zones.insert("_vlmcs._tcp.good.test", Data::srv(0, 0, port, "kms2.good.test"));
+    let of = |format| {
+        let ended = small.preflight(&["--suffix", "good.test", "--format", format]);
+        assert_eq!(ended.code, Some(1), "{format}: {}", ended.stdout);
+        ended.stdout
+    };
+    assert!(of("human").contains("\nFurther findings:\n! record-duplicate: "));
+    let nagios = of("nagios");
+    assert!(nagios.starts_with("KMS WARNING - "), "{nagios}");
+    assert!(nagios.contains(" critical=0;;0;0 warning=1;0;;0 "), "{nagios}");
+    let told: Vec<&str> = nagios.lines().skip(1).collect();
+    assert!(matches!(told[..], [one] if one.starts_with("warning record-duplicate: ")), "{nagios}");
+    let json: Value = serde_json::from_str(&of("json")).expect("JSON");
+    assert_eq!((&json["status"], &json["summary"]["warning"]), (&"warning".into(), &1.into()));
+    let xml = of("junit");
+    let xml = Document::parse(&xml).expect("XML");
+    assert_eq!(xml.root_element().attribute("failures"), Some("1"));
 }
 
 /// A config with this server, and what follows.
@@ -240,6 +279,10 @@ fn what_the_config_accepts_does_not_count() {
     assert_eq!(code, Some(0), "{:#}", json["preflight"]);
     assert_eq!(state(&json, 0, "connect"), "info");
     assert_eq!(state(&json, 0, "verdict"), "failed", "it says what clients will see");
+    let mut check = kmswatch();
+    let checked = Ended::of(check.args(["check", "-c"]).arg(accepting(all).path()));
+    let row = checked.stdout.lines().find(|line| line.contains(" lab ")).unwrap_or("-");
+    assert!(row.starts_with("i lab ") && row.contains("0xC004F074 (accepted)"), "{checked:?}");
     let (json, code) = run(&accepting("\"profile-no-kms\""), &[]);
     assert_eq!((state(&json, 0, "connect"), code), ("failed", Some(2)), "the host is not accepted");
 }
@@ -255,6 +298,7 @@ fn machines_of_profiles_that_are_not_named_count() {
     assert_eq!(state(&json, 0, "counts"), "passed");
     assert_eq!(json["preflight"].as_array().map(Vec::len), Some(1));
     assert_eq!(json["profiles"].as_array().map(Vec::len), Some(1), "only what was asked for");
+    assert_eq!(json["profiles"][0]["status"], "ok", "of the same findings");
     let few = config_of(&small, &(profile("one", 15) + &profile("two", 5)));
     let (json, _) = run(&few, &["one"]);
     assert_eq!(state(&json, 0, "counts"), "info");

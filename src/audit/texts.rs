@@ -449,6 +449,7 @@ mod tests {
             .set(Key::ListedPriority, 20)
             .set(Key::ListedWeight, 50)
             .set(Key::Address, "10.0.0.5")
+            .set(Key::Family, "ip")
             .set(Key::Clients, "10.40.7.0/24")
             .server(&server(Transport::Udp, "10.0.0.53:53"))
     }

@@ -406,6 +406,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_of_the_own_network_that_nobody_has_is_not_lost_on_the_way() {
+        let probe =
+            |outcome, detail: &str| Probe { detail: Some(detail.into()), ..Probe::bare(outcome) };
+        let own = format!("host unreachable (ICMP type 3 code 1){SAYS_ITSELF}");
+        assert!(probe(ProbeOutcome::Unreachable, "host unreachable").is_lost_on_the_way());
+        assert!(!probe(ProbeOutcome::Unreachable, &own).is_lost_on_the_way());
+        assert!(!probe(ProbeOutcome::Refused, "").is_lost_on_the_way());
+    }
+
+    #[test]
     fn errors_are_told_in_words_alone() {
         let words = |number| in_words(&io::Error::from_raw_os_error(number));
         assert_eq!([words(111), words(24)], ["connection refused", "too many open files"]);
