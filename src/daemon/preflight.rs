@@ -1,7 +1,8 @@
 //! `preflight`: one pass over some profiles that asks every server at once, and tells each step when it
 //! is known.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use crate::audit::{Auditor, Memory};
 use crate::clock::Clock;
 use crate::config;
+use crate::model::plan::DnsSettings;
 use crate::model::preflight::{ProfileRun, Reach, Seat, Step, StepId};
 use crate::model::profile::Machines;
 use crate::model::{
@@ -98,6 +100,7 @@ impl Flight {
         let wide = plan_of([played.clone(), beside].concat());
         let plan = plan_of(played);
         let questions = Questions::of(&plan, &wide);
+        questions.warn_of_rate(&wide);
         let (lines, inbox) = Lines::new(&questions.asking(&wide), clock, &stats);
         let reach = ReachStage::new(&questions);
         let auditors = Auditors::new(&plan, &wide, clock.now());
@@ -291,6 +294,27 @@ impl Questions {
         }
         let extra = wanted.difference(&planned).cloned().collect();
         Self { wanted, extra }
+    }
+
+    /// Tells of servers that cannot be asked as fast as dead ends are to end.
+    fn warn_of_rate(&self, plan: &Plan) {
+        let mut counts: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for key in srv_keys(plan).iter().chain(&self.extra) {
+            *counts.entry(key.upstream.server.address).or_default() += 1;
+        }
+        let DnsSettings { timeout, attempts, rate } = plan.dns;
+        for (address, count) in counts {
+            let pace = Duration::from_secs(1) / rate.max(1);
+            let once = pace.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+            if once > timeout {
+                let silent = (once.saturating_mul(attempts.max(1)) + timeout).as_secs();
+                tracing::warn!(
+                    "{address} is asked {count} questions, at most {rate} a second: that takes {:.0} s or more, \
+                     and {silent} s or more if it does not answer; raise rate in [dns] of the config",
+                    once.as_secs_f64()
+                );
+            }
+        }
     }
 
     /// The plan with everybody who is asked.

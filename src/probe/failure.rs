@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn an_error_of_this_machine_says_nothing_of_the_peer() {
+        use Errno::{EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETDOWN, ENETUNREACH, EPERM};
         let probe = |errno, icmp: Option<&IcmpError>| {
             Failure::new(&io::Error::from(errno), icmp).into_probe()
         };
-        use Errno::{EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETDOWN, ENETUNREACH, EPERM};
         for errno in [ENETUNREACH, ENETDOWN, EINVAL, EACCES, EPERM, EADDRNOTAVAIL, EAFNOSUPPORT] {
             assert!(probe(errno, None).lacks_path(), "{errno}");
         }

@@ -89,9 +89,9 @@ fn lines(text: &mut String, mut told: impl Iterator<Item = String>) {
     for line in told.by_ref().take(MOST_LINES) {
         text.extend([&line, "\n"]);
     }
-    match told.count() {
-        0 => {}
-        more => text.push_str(&format!("and {more} more\n")),
+    let more = told.count();
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more");
     }
 }
 

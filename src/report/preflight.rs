@@ -125,14 +125,14 @@ fn further(preflight: &Preflight) -> Vec<Arc<Item>> {
         preflight.further().map(|further| (&further.finding.id, further.counts)).collect();
     let findings = &preflight.snapshot.findings;
     let items = checked::items(&preflight.snapshot).into_iter().zip(findings);
-    let items = items.filter_map(|(item, finding)| match further.get(&finding.id)? {
-        true => Some(item),
-        false => {
-            let mut item = Arc::unwrap_or_clone(item);
-            item.state = State::Skipped;
-            item.details.push(sentence(NEVER_MET));
-            Some(Arc::new(item))
+    let items = items.filter_map(|(item, finding)| {
+        if *further.get(&finding.id)? {
+            return Some(item);
         }
+        let mut item = Arc::unwrap_or_clone(item);
+        item.state = State::Skipped;
+        item.details.push(sentence(NEVER_MET));
+        Some(Arc::new(item))
     });
     items.collect()
 }
