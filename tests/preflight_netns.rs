@@ -206,6 +206,15 @@ fn a_second_interface_is_the_way() {
         "this machine asks from 10.88.3.2 (eth9), within 10.88.3.0/24"
     );
     assert_eq!(watch.end(), (from(SECOND, true), from(SECOND, true)));
+    for (node, device, says) in [
+        (Node::Router, "eth3", "the interface eth9 has no link"),
+        (Node::Client, "eth9", "the interface eth9 is down"),
+    ] {
+        network.ip(node, &format!("link set {device} down"));
+        let run = preflight(&site, lab, says);
+        assert_eq!((&run.step("source")["message"], run.exit), (&says.into(), Some(2)));
+        assert_eq!(run.step("verdict")["state"], "unknown");
+    }
 }
 
 #[test]

@@ -303,12 +303,13 @@ fn pinned(plan: &Plan, view: &ProfileView, discovery: &Discovery) -> Option<Arc<
     let status = discovery.hosts.first().map_or(HostStatus::Unknown, |choice| choice.status);
     let is_down = status == HostStatus::Down;
     let state = match status {
-        HostStatus::Down => "does not answer, so they cannot activate",
+        HostStatus::Down => "does not answer, so activation fails",
         HostStatus::Unknown => "may or may not answer: that cannot be told from here",
         HostStatus::Up | HostStatus::Degraded => "answers",
     };
+    let asks = if products == discovery.product.as_str() { "asks" } else { "ask" };
     let message = format!(
-        "{products} in profile {} ask only {host}, a fixed host that switches discovery off; it {state}",
+        "{products} in profile {} {asks} only {host}, a fixed host that switches discovery off; it {state}",
         view.profile.name
     );
     let draft = draft(plan, view, Check::ProfilePinned, Vec::new(), message, None)
@@ -381,7 +382,7 @@ impl Kind {
 fn thresholds(plan: &Plan, audits: &[ProfileAudit], findings: &mut Vec<Arc<Finding>>) {
     let mut sums: BTreeMap<(Kind, &Host), f64> = BTreeMap::new();
     for (view, kind, count) in declared(audits) {
-        for choice in kind.discovery(view).hosts.iter().filter(|choice| choice.share > 0.0) {
+        for choice in &kind.discovery(view).hosts {
             *sums.entry((kind, &choice.host)).or_default() += f64::from(count) * choice.share;
         }
     }

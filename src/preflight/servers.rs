@@ -83,9 +83,9 @@ impl Trouble {
         match (answers(udp), answers(tcp)) {
             (true, true) => None,
             (true, false) => Some(Self::NoTcp),
-            (false, true) => Some(Self::NoUdp),
             // Clients live elsewhere.
-            (false, false) if udp.lacks_path() => Some(Self::NoWay),
+            (false, _) if udp.lacks_path() => Some(Self::NoWay),
+            (false, true) => Some(Self::NoUdp),
             (false, false) => Some(Self::Silent),
         }
     }
