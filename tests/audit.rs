@@ -72,6 +72,18 @@ fn every_finding_speaks_and_has_its_own_id() {
 }
 
 #[test]
+fn the_summary_counts_what_the_snapshot_holds() {
+    for case in all_cases() {
+        let snapshot = audited(&case, case.seen.iter());
+        let (summary, hosts) = (snapshot.summary, &snapshot.hosts);
+        let endpoints: usize = hosts.iter().map(|host| host.endpoints.len()).sum();
+        let counts = (summary.domains, summary.hosts, summary.endpoints);
+        let held = (snapshot.domains.len(), hosts.len(), endpoints);
+        assert_eq!(counts, held, "{}: {}", case.file, case.name);
+    }
+}
+
+#[test]
 fn no_remedy_against_a_failure_removes_a_host_that_works() {
     let against_failure = [
         Check::AllHostsDown,

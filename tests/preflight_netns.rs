@@ -107,6 +107,10 @@ fn each_thing_in_the_way_fails_its_own_step() {
         let connect = run.step("connect");
         let seen = connect["evidence"][0]["outcome"].as_str().unwrap_or_default();
         assert_eq!(seen, outcome, "{name}: {connect}");
+        if name == "DNS dropped" {
+            let says = "none of 2 suffixes is known to have a KMS record: the lookup in nowhere.test fails (timeout)";
+            assert_eq!(run.step("suffixes")["message"], says, "unknown is not absent");
+        }
         let remedy = run.step("verdict")["remedy"].as_str().unwrap_or_default().to_owned();
         let mends = match name {
             "1688 dropped" => {
@@ -206,6 +210,15 @@ fn a_second_interface_is_the_way() {
         "this machine asks from 10.88.3.2 (eth9), within 10.88.3.0/24"
     );
     assert_eq!(watch.end(), (from(SECOND, true), from(SECOND, true)));
+    for (node, device, says) in [
+        (Node::Router, "eth3", "the interface eth9 has no link"),
+        (Node::Client, "eth9", "the interface eth9 is down"),
+    ] {
+        network.ip(node, &format!("link set {device} down"));
+        let run = preflight(&site, lab, says);
+        assert_eq!((&run.step("source")["message"], run.exit), (&says.into(), Some(2)));
+        assert_eq!(run.step("verdict")["state"], "unknown");
+    }
 }
 
 #[test]

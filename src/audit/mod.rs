@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{DomainEntry, HostView, ProfileEntry, Summary};
-use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status, Subject};
+use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status};
 use crate::observe::state::{Changes, Horizon, State};
 
 use causes::Causes;
@@ -218,7 +218,7 @@ impl Auditor {
         let answers = profiles.iter().flat_map(|audit| &audit.view.answers);
         let seen = servers::Seen { audits: audits(), answers, sights };
         let dead = servers::check(&self.plan, state, seen, &horizon, &mut findings);
-        profiles::check(&self.plan, profiles, &mut findings);
+        profiles::check(&self.plan, profiles, &hosts, &mut findings);
         let (findings, accepted) = exceptions::apply(&self.plan, findings, now);
         let mut causes = Causes::new(findings, accepted);
         causes.explain_by_servers(&dead);
@@ -311,62 +311,28 @@ impl Auditor {
         findings: Vec<Arc<Finding>>,
         now: Timestamp,
     ) -> Snapshot {
-        let worst = worst_by_domain(&findings);
-        let status = |audit: &DomainAudit| match worst.is_empty() {
-            true => Status::Ok,
-            false => worst.get(audit.view.domain.name.as_str()).copied().unwrap_or(Status::Ok),
-        };
-        let entry =
-            |audit: &DomainAudit| DomainEntry { status: status(audit), view: audit.view.clone() };
-        let active = |severity| {
-            findings
-                .iter()
-                .filter(|finding| finding.is_active() && finding.severity == severity)
-                .count()
-        };
+        let domain =
+            |audit: &DomainAudit| DomainEntry { status: Status::Ok, view: audit.view.clone() };
+        let profile = |audit: ProfileAudit| ProfileEntry { status: Status::Ok, view: audit.view };
         let summary = Summary {
             domains: self.plan.domains.len(),
             hosts: hosts.len(),
             endpoints: hosts.iter().map(|host| host.endpoints.len()).sum(),
-            critical: active(Severity::Critical),
-            warning: active(Severity::Warning),
-            info: active(Severity::Info),
+            ..Summary::default()
         };
-        let statuses =
-            findings.iter().filter(|finding| finding.is_active()).map(|finding| finding.severity);
-        Snapshot {
+        let snapshot = Snapshot {
             generation: self.generation,
             started: self.started,
             at: now,
-            status: statuses.max().map_or(Status::Ok, Status::from),
-            domains: self.domains.iter().flatten().map(entry).collect(),
+            status: Status::Ok,
+            domains: self.domains.iter().flatten().map(domain).collect(),
             hosts,
-            profiles: profiles.into_iter().map(|audit| profile(audit, &findings)).collect(),
-            findings,
+            profiles: profiles.into_iter().map(profile).collect(),
+            findings: Vec::new(),
             summary,
-        }
+        };
+        snapshot.with_findings(findings)
     }
-}
-
-fn worst_by_domain(findings: &[Arc<Finding>]) -> HashMap<&str, Status, FixedState> {
-    let mut worst: HashMap<&str, Status, FixedState> = HashMap::default();
-    for finding in findings.iter().filter(|finding| finding.is_active()) {
-        for domain in &finding.domains {
-            let status = worst.entry(domain.as_str()).or_insert(Status::Ok);
-            *status = (*status).max(finding.severity.into());
-        }
-    }
-    worst
-}
-
-/// A profile with the worst finding about it.
-fn profile(audit: ProfileAudit, findings: &[Arc<Finding>]) -> ProfileEntry {
-    let name = &audit.view.profile.name;
-    let is_about =
-        |finding: &&Arc<Finding>| matches!(&finding.subject, Subject::Profile(of) if of == name);
-    let about = findings.iter().filter(|finding| finding.is_active()).filter(is_about);
-    let worst = about.map(|finding| finding.severity).max();
-    ProfileEntry { status: worst.map_or(Status::Ok, Status::from), view: audit.view }
 }
 
 /// Worst first, then by check, subject and id.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::client::discovery::{Told, discover};
 use crate::client::errors::COUNT_INSUFFICIENT;
 use crate::model::discovery::{Choice, End, Failure, Reason, Step};
-use crate::model::snapshot::{AnswerView, HostStatus, ProfileView};
+use crate::model::snapshot::{AnswerView, HostStatus, HostView, ProfileView};
 use crate::model::{
     Check, Discovery, Finding, Host, LookupOutcome, Name, Plan, PlannedDomain, Probe, Product,
     Profile, Resolver, Severity, Subject,
@@ -30,8 +31,8 @@ pub(super) struct ProfileAudit {
 }
 
 impl ProfileAudit {
-    /// A connection that a host of the search itself did not answer; one that somebody else rejected
-    /// first.
+    /// A connection that a host of the search itself did not answer; first one of the clients' family,
+    /// and one that somebody else rejected.
     fn blocked(&self) -> Option<(&Host, IpAddr, &Probe)> {
         let tried =
             self.sights.iter().filter(|sight| self.is_picked(&sight.host)).flat_map(|sight| {
@@ -39,8 +40,28 @@ impl ProfileAudit {
                     Some((&*sight.host, endpoint.address, &**endpoint.probe.as_ref()?))
                 })
             });
-        let lost = tried.filter(|(_, _, probe)| probe.outcome.is_on_the_way());
-        lost.min_by_key(|(_, _, probe)| probe.rejected_by.is_none())
+        let lost = tried.filter(|(_, _, probe)| probe.is_lost_on_the_way());
+        let clients = self.clients();
+        lost.min_by_key(|(_, address, probe)| {
+            let is_foreign = clients.is_some_and(|clients| !is_of_family(clients, *address));
+            (is_foreign, probe.rejected_by.is_none())
+        })
+    }
+
+    /// Whether it is the way that has to be mended. Records are to be removed only where a host is dead;
+    /// one that answers on none of several paths is.
+    fn is_blocked(&self, check: Check, seen: &[Arc<HostView>]) -> bool {
+        let is_dead = |host: &Host| {
+            let view = seen.iter().find(|view| view.host == *host);
+            view.is_some_and(|view| view.status == HostStatus::Down && view.paths.len() > 1)
+        };
+        self.blocked().is_some_and(|(host, ..)| check != Check::ProfileShadowed || !is_dead(host))
+    }
+
+    /// The network that clients will live in, else the address that is theirs here.
+    fn clients(&self) -> Option<IpNet> {
+        let profile = &self.view.profile;
+        profile.subnet.or_else(|| profile.path().source.map(IpNet::from))
     }
 
     fn is_picked(&self, host: &Host) -> bool {
@@ -110,17 +131,22 @@ fn status_of(sight: &Sight) -> HostStatus {
 }
 
 /// Every finding about the profiles.
-pub(super) fn check(plan: &Plan, audits: &[ProfileAudit], findings: &mut Vec<Arc<Finding>>) {
+pub(super) fn check(
+    plan: &Plan,
+    audits: &[ProfileAudit],
+    hosts: &[Arc<HostView>],
+    findings: &mut Vec<Arc<Finding>>,
+) {
     for audit in audits {
         let view = &*audit.view;
-        findings.extend(search(plan, audit));
+        findings.extend(search(plan, audit, hosts));
         findings.extend(view.discoveries().filter_map(|discovery| pinned(plan, view, discovery)));
     }
     thresholds(plan, audits, findings);
 }
 
 /// The search leads nowhere.
-fn search(plan: &Plan, audit: &ProfileAudit) -> Option<Arc<Finding>> {
+fn search(plan: &Plan, audit: &ProfileAudit, seen: &[Arc<HostView>]) -> Option<Arc<Finding>> {
     let view = &*audit.view;
     let discovery = view.discoveries().find(|discovery| discovery.end != End::Fixed)?;
     let failure = discovery.failure()?;
@@ -153,9 +179,9 @@ fn search(plan: &Plan, audit: &ProfileAudit) -> Option<Arc<Finding>> {
         }
         None => draft,
     };
-    let draft = match check {
-        Check::ProfileNoKms => mended(plan, draft, audit, failure),
-        _ => draft,
+    let draft = match mends(check, failure.reason, audit.is_blocked(check, seen)) {
+        Some(part) => mended(plan, draft.valued(plan, |values| values.part(part)), audit),
+        None => draft,
     };
     let draft = match &discovery.hidden {
         Some((domain, host)) => draft.evidence("hidden", format!("{host} in {domain}")),
@@ -164,38 +190,51 @@ fn search(plan: &Plan, audit: &ProfileAudit) -> Option<Arc<Finding>> {
     Some(draft.done())
 }
 
-/// With what mends this failure.
-fn mended(plan: &Plan, draft: Draft, audit: &ProfileAudit, failure: &Failure) -> Draft {
-    let part = match failure.reason {
-        Reason::LookupFailed(_) => Part::LookupFails,
-        Reason::Declined => Part::Declined,
-        Reason::HostsDown | Reason::FixedHostDown => match audit.blocked() {
-            Some(_) => Part::WayBlocked,
-            None => Part::HostsFail,
-        },
-        Reason::NoSuffix | Reason::NameDoesNotExist | Reason::NoRecords => Part::NoRecords,
+/// The part of a check's page that mends a failure.
+fn mends(check: Check, reason: Reason, is_blocked: bool) -> Option<Part> {
+    let part = match (check, reason) {
+        (Check::ProfileNoSuffix, _) => return None,
+        (Check::ProfileShadowed, _) if is_blocked => Part::HidingWayBlocked,
+        (Check::ProfileShadowed, _) => Part::HidingHostsFail,
+        (_, Reason::LookupFailed(_)) => Part::LookupFails,
+        (_, Reason::Declined) => Part::Declined,
+        (_, Reason::HostsDown | Reason::FixedHostDown) if is_blocked => Part::WayBlocked,
+        (_, Reason::HostsDown | Reason::FixedHostDown) => Part::HostsFail,
+        (_, Reason::NoSuffix | Reason::NameDoesNotExist | Reason::NoRecords) => Part::NoRecords,
     };
-    let profile = &audit.view.profile;
-    let clients = profile.subnet.map(|subnet| subnet.trunc().to_string());
-    let clients = clients.or_else(|| profile.path().source.map(|source| source.to_string()));
-    let draft = draft.valued(plan, |values| values.part(part));
-    let draft = match clients {
-        Some(clients) => draft.valued(plan, |values| values.set(Key::Clients, clients)),
-        None => draft,
-    };
+    Some(part)
+}
+
+/// With the values of a way that is blocked.
+fn mended(plan: &Plan, draft: Draft, audit: &ProfileAudit) -> Draft {
     let Some((host, address, probe)) = audit.blocked() else { return draft };
-    let draft = draft
-        .valued(plan, |values| values.set(Key::Target, &host.target).set(Key::Port, host.port));
-    let draft = match address {
-        // nft has another word for IPv6.
-        IpAddr::V4(_) => draft.valued(plan, |values| values.set(Key::Address, address)),
-        IpAddr::V6(_) => draft,
-    };
+    let clients = audit.clients().filter(|clients| is_of_family(*clients, address));
+    let draft = draft.valued(plan, |values| {
+        values
+            .set(Key::Target, &host.target)
+            .set(Key::Port, host.port)
+            .set(Key::Address, address)
+            .set(Key::Family, if address.is_ipv4() { "ip" } else { "ip6" })
+            // Where nobody knows them, the command shows that they belong there.
+            .set(Key::Clients, clients.map_or_else(String::new, shown))
+    });
     match probe.rejected_by {
         Some(gate) => draft
             .valued(plan, |values| values.set(Key::Gate, gate))
             .evidence("rejected_by", gate.to_string()),
         None => draft,
+    }
+}
+
+fn is_of_family(clients: IpNet, address: IpAddr) -> bool {
+    clients.addr().is_ipv4() == address.is_ipv4()
+}
+
+/// A single address without its length.
+fn shown(clients: IpNet) -> String {
+    match clients.prefix_len() == clients.max_prefix_len() {
+        true => clients.addr().to_string(),
+        false => clients.trunc().to_string(),
     }
 }
 
@@ -264,12 +303,13 @@ fn pinned(plan: &Plan, view: &ProfileView, discovery: &Discovery) -> Option<Arc<
     let status = discovery.hosts.first().map_or(HostStatus::Unknown, |choice| choice.status);
     let is_down = status == HostStatus::Down;
     let state = match status {
-        HostStatus::Down => "does not answer, so they cannot activate",
+        HostStatus::Down => "does not answer, so activation fails",
         HostStatus::Unknown => "may or may not answer: that cannot be told from here",
         HostStatus::Up | HostStatus::Degraded => "answers",
     };
+    let asks = if products == discovery.product.as_str() { "asks" } else { "ask" };
     let message = format!(
-        "{products} in profile {} ask only {host}, a fixed host that switches discovery off; it {state}",
+        "{products} in profile {} {asks} only {host}, a fixed host that switches discovery off; it {state}",
         view.profile.name
     );
     let draft = draft(plan, view, Check::ProfilePinned, Vec::new(), message, None)
@@ -342,7 +382,7 @@ impl Kind {
 fn thresholds(plan: &Plan, audits: &[ProfileAudit], findings: &mut Vec<Arc<Finding>>) {
     let mut sums: BTreeMap<(Kind, &Host), f64> = BTreeMap::new();
     for (view, kind, count) in declared(audits) {
-        for choice in kind.discovery(view).hosts.iter().filter(|choice| choice.share > 0.0) {
+        for choice in &kind.discovery(view).hosts {
             *sums.entry((kind, &choice.host)).or_default() += f64::from(count) * choice.share;
         }
     }

@@ -186,6 +186,8 @@ keys! {
     ServerPort "server_port";
     /// The well-known KMS port of the plan; 1688 unless set.
     KmsPort "kms_port";
+    /// What nft calls the family of `address`: `ip` or `ip6`.
+    Family "family";
     /// The network of a profile's clients, else their source address.
     Clients "clients";
     /// Who rejects a connection on the way; words for a firewall that nobody knows unless set.
@@ -225,6 +227,10 @@ parts! {
     Declined "A suffix declines";
     /// Connections get lost on the way, or are rejected there.
     WayBlocked "The way to the hosts is blocked";
+    /// The same, of hosts that hide others.
+    HidingWayBlocked "The way to the hosts of the earlier suffix is blocked";
+    /// Hosts that hide others do not serve.
+    HidingHostsFail "The hosts of the earlier suffix are dead";
     /// The hosts themselves do not serve.
     HostsFail "The hosts fail";
     /// The fixed host is set for Windows, and Office takes it over.
@@ -443,6 +449,7 @@ mod tests {
             .set(Key::ListedPriority, 20)
             .set(Key::ListedWeight, 50)
             .set(Key::Address, "10.0.0.5")
+            .set(Key::Family, "ip")
             .set(Key::Clients, "10.40.7.0/24")
             .server(&server(Transport::Udp, "10.0.0.53:53"))
     }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 
+use crate::model::observation::in_words;
 use crate::observe::schedule::Progress;
 
 use super::Problem;
@@ -80,7 +81,23 @@ pub(super) fn write(text: impl AsRef<[u8]>, file: Option<&Path>) -> Result<(), P
             other => other.map_err(|error| format!("cannot write to stdout: {error}")),
         };
     };
-    replace(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+    replace(file, text)
+        .map_err(|error| format!("cannot write {}: {}", file.display(), in_words(&error)))
+}
+
+/// A file that a report may go to: found out before anything is observed.
+pub(super) fn parse_file(text: &str) -> Result<PathBuf, String> {
+    let file = PathBuf::from(text);
+    if file.is_dir() {
+        return Err("it is a folder; name a file".to_owned());
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.is_dir() => {
+            Err(format!("there is no folder {}; make it first", folder.display()))
+        }
+        _ => Ok(file),
+    }
 }
 
 /// A reader of the file never sees half of a report. What is no plain file is written in place.

@@ -19,7 +19,7 @@ pub(super) struct Publication {
     #[arg(long, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub(super) format: Format,
     /// Where the report goes, instead of stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output::parse_file)]
     output: Option<PathBuf>,
     /// From which severity on the exit code is not 0
     #[arg(long, value_enum, default_value_t = FailOn::Warning, value_name = "SEVERITY")]

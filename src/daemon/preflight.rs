@@ -1,7 +1,8 @@
 //! `preflight`: one pass over some profiles that asks every server at once, and tells each step when it
 //! is known.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,11 +12,12 @@ use tokio::time::Instant;
 use crate::audit::{Auditor, Memory};
 use crate::clock::Clock;
 use crate::config;
+use crate::model::plan::DnsSettings;
 use crate::model::preflight::{ProfileRun, Reach, Seat, Step, StepId};
 use crate::model::profile::Machines;
 use crate::model::{
     Answer, Check, Finding, LookupKey, Name, Observation, Path, Plan, Preflight, Profile,
-    RecordKind, Resolver, Server, Severity, Snapshot, Status, Transport, Upstream,
+    RecordKind, Resolver, Server, Snapshot, Transport, Upstream,
 };
 use crate::observe::observer::{Observer, Outlet};
 use crate::observe::schedule::Progress;
@@ -98,6 +100,7 @@ impl Flight {
         let wide = plan_of([played.clone(), beside].concat());
         let plan = plan_of(played);
         let questions = Questions::of(&plan, &wide);
+        questions.warn_of_rate(&wide);
         let (lines, inbox) = Lines::new(&questions.asking(&wide), clock, &stats);
         let reach = ReachStage::new(&questions);
         let auditors = Auditors::new(&plan, &wide, clock.now());
@@ -154,7 +157,7 @@ impl Auditors {
     fn audit(&mut self, state: &State, changes: &Changes, now: jiff::Timestamp) -> Audits {
         let mut snapshot = self.played.audit(state, changes, now);
         if let Some(wide) = &mut self.wide {
-            count_together(&mut snapshot, &wide.audit(state, changes, now));
+            snapshot = counted_together(snapshot, &wide.audit(state, changes, now));
         }
         let bare = self.bare.as_mut().map(|bare| bare.audit(state, changes, now));
         Audits { snapshot, bare }
@@ -162,7 +165,7 @@ impl Auditors {
 }
 
 /// Thresholds are met or not by the machines of all profiles together.
-fn count_together(snapshot: &mut Snapshot, wide: &Snapshot) {
+fn counted_together(mut snapshot: Snapshot, wide: &Snapshot) -> Snapshot {
     let together = |finding: Arc<Finding>| match finding.check {
         Check::ProfileBelowThreshold => {
             wide.findings.iter().find(|other| other.id == finding.id).cloned()
@@ -170,15 +173,7 @@ fn count_together(snapshot: &mut Snapshot, wide: &Snapshot) {
         _ => Some(finding),
     };
     let findings = std::mem::take(&mut snapshot.findings);
-    snapshot.findings = findings.into_iter().filter_map(together).collect();
-    let active: Vec<_> = snapshot.findings.iter().filter(|finding| finding.is_active()).collect();
-    let of = |severity| active.iter().filter(|finding| finding.severity == severity).count();
-    let worst = active.iter().map(|finding| finding.severity.into()).max();
-    snapshot.status = worst.unwrap_or(Status::Ok);
-    let summary = &mut snapshot.summary;
-    summary.critical = of(Severity::Critical);
-    summary.warning = of(Severity::Warning);
-    summary.info = of(Severity::Info);
+    snapshot.with_findings(findings.into_iter().filter_map(together).collect())
 }
 
 /// The plan of these profiles alone, with everything else as it is.
@@ -299,6 +294,27 @@ impl Questions {
         }
         let extra = wanted.difference(&planned).cloned().collect();
         Self { wanted, extra }
+    }
+
+    /// Tells of servers that cannot be asked as fast as dead ends are to end.
+    fn warn_of_rate(&self, plan: &Plan) {
+        let mut counts: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for key in srv_keys(plan).iter().chain(&self.extra) {
+            *counts.entry(key.upstream.server.address).or_default() += 1;
+        }
+        let DnsSettings { timeout, attempts, rate } = plan.dns;
+        for (address, count) in counts {
+            let pace = Duration::from_secs(1) / rate.max(1);
+            let once = pace.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+            if once > timeout {
+                let silent = (once.saturating_mul(attempts.max(1)) + timeout).as_secs();
+                tracing::warn!(
+                    "{address} is asked {count} questions, at most {rate} a second: that takes {:.0} s or more, \
+                     and {silent} s or more if it does not answer; raise rate in [dns] of the config",
+                    once.as_secs_f64()
+                );
+            }
+        }
     }
 
     /// The plan with everybody who is asked.

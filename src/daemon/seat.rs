@@ -4,10 +4,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use socket2::{Domain, Socket, Type};
 
-use crate::model::observation::not_here;
+use crate::model::observation::{in_words, not_here};
 use crate::model::preflight::Seat;
 use crate::model::{Path, Profile};
 
@@ -43,13 +43,28 @@ fn obstacle(path: &Path) -> Option<String> {
     {
         return Some(not_here(format_args!("interface {interface}")));
     }
+    if let Some(trouble) = path.interface.as_deref().and_then(link_trouble) {
+        return Some(trouble);
+    }
     let source = path.source?;
     match UdpSocket::bind(SocketAddr::new(source, 0)) {
         Ok(_) => None,
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             Some(not_here(format_args!("source {source}")))
         }
-        Err(error) => Some(format!("the source {source} cannot be used: {error}")),
+        Err(error) => Some(format!("the source {source} cannot be used: {}", in_words(&error))),
+    }
+}
+
+/// Why an interface that is there sends nothing.
+fn link_trouble(interface: &str) -> Option<String> {
+    let mut all = getifaddrs().ok()?;
+    let flags = all.find(|address| address.interface_name == interface)?.flags;
+    let is = |flag| flags.contains(flag);
+    match (is(InterfaceFlags::IFF_UP), is(InterfaceFlags::IFF_RUNNING)) {
+        (false, _) => Some(format!("the interface {interface} is down")),
+        (true, false) => Some(format!("the interface {interface} has no link")),
+        (true, true) => None,
     }
 }
 

@@ -18,6 +18,7 @@ use super::flight::{LineId, Slot};
 use super::socket;
 use super::udp::free_id;
 use super::wire::HEADER;
+use crate::model::observation::in_words;
 use crate::model::{LookupOutcome, Upstream};
 
 /// A connection, or the try to make one. Dropping it closes it.
@@ -143,7 +144,7 @@ async fn converse(
     let (reader, writer) = stream.into_split();
     tokio::select! {
         end = read(reader, idle, report) => end,
-        error = write(writer, queries) => (LookupOutcome::Timeout, format!("{CLOSED}: {error}")),
+        error = write(writer, queries) => (LookupOutcome::Timeout, format!("{CLOSED}: {}", in_words(&error))),
     }
 }
 
@@ -172,7 +173,7 @@ async fn read(
             read = reader.read_buf(&mut received) => match read {
                 Ok(0) => Some(CLOSED.to_owned()),
                 Ok(_) => None,
-                Err(error) => Some(format!("{CLOSED}: {error}")),
+                Err(error) => Some(format!("{CLOSED}: {}", in_words(&error))),
             },
             () = quiet.as_mut() => Some(CLOSED.to_owned()),
         };

@@ -206,7 +206,7 @@ impl Udp {
                 line.can_segment = false;
                 return self.launch(group);
             }
-            Err(error) => Launched::Failed(PathError::Connect(address, error)),
+            Err(error) => Launched::Failed(socket::not_sent(address, error)),
         };
         group.extend(self.staged.drain(start..));
         if !matches!(launched, Launched::Sent) {

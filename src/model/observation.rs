@@ -1,6 +1,6 @@
 //! What one lookup or probe saw. A remote failure is data here, never an `Err`.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,26 +68,65 @@ pub fn not_here(what: impl std::fmt::Display) -> String {
 
 const NOT_HERE: &str = "is not on this machine";
 
-/// What an error says where this machine itself has no way to a peer; `None` where the peer or
-/// the network may have said it. It means that only where no ICMP error came.
-pub fn no_way(error: ErrorKind) -> Option<&'static str> {
-    match error {
-        ErrorKind::NetworkUnreachable => Some(NO_WAY[0]),
-        ErrorKind::InvalidInput => Some(NO_WAY[1]),
-        ErrorKind::PermissionDenied => Some(NO_WAY[2]),
-        _ => None,
+/// Why this machine itself has no way to a peer: it says nothing of the peer, nor of clients elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoWay {
+    /// No route leads there, or its interface is down.
+    Route,
+    /// A route drops it, or the address lacks its scope.
+    Blackhole,
+    /// This machine forbids it.
+    Policy,
+    /// No address, or no free port, of this machine suits it.
+    Address,
+    /// This machine does not have the address family.
+    Family,
+}
+
+impl NoWay {
+    const ALL: [Self; 5] =
+        [Self::Route, Self::Blackhole, Self::Policy, Self::Address, Self::Family];
+
+    /// What an error says; `None` where the peer or the network may have said it. It means that only
+    /// where no ICMP error came.
+    pub fn of(error: ErrorKind) -> Option<Self> {
+        match error {
+            ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => Some(Self::Route),
+            ErrorKind::InvalidInput => Some(Self::Blackhole),
+            ErrorKind::PermissionDenied => Some(Self::Policy),
+            ErrorKind::AddrNotAvailable => Some(Self::Address),
+            _ => None,
+        }
+    }
+
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Route => "this machine has no route to it",
+            Self::Blackhole => "a blackhole route of this machine, or an address without a scope",
+            Self::Policy => {
+                "a prohibit route, firewall or security policy of this machine forbids it"
+            }
+            Self::Address => "this machine has no address, or no free port, to reach it from",
+            Self::Family => "this machine does not have this address family",
+        }
     }
 }
 
-const NO_WAY: [&str; 3] = [
-    "this machine has no route to it",
-    "a blackhole route of this machine, or an address without a scope",
-    "a prohibit route or a security policy of this machine forbids it",
-];
-
 fn lacks_path(detail: Option<&Arc<str>>) -> bool {
-    let says = |words: &&str| detail.is_some_and(|detail| detail.ends_with(*words));
-    [NOT_HERE].iter().chain(&NO_WAY).any(says)
+    let says = |words: &str| detail.is_some_and(|detail| detail.ends_with(words));
+    says(NOT_HERE) || NoWay::ALL.iter().any(|way| says(way.as_str()))
+}
+
+/// What the operating system says, as a part of a sentence: without the number that it adds.
+pub fn in_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut rest = text.chars();
+    match rest.next() {
+        Some(first) => format!("{}{}", first.to_ascii_lowercase(), rest.as_str()),
+        None => String::new(),
+    }
 }
 
 impl Answer {
@@ -224,7 +263,17 @@ pub struct Probe {
     pub detail: Option<Arc<str>>,
 }
 
+/// Ends the detail of an ICMP error that this machine sent itself.
+pub const SAYS_ITSELF: &str = ", says this machine itself";
+
 impl Probe {
+    /// Whether the connection was lost between this machine and the host: an address on its own network
+    /// that nobody has is a host that is not there.
+    pub fn is_lost_on_the_way(&self) -> bool {
+        let is_own = self.detail.as_ref().is_some_and(|detail| detail.ends_with(SAYS_ITSELF));
+        self.outcome.is_on_the_way() && !is_own
+    }
+
     /// Whether nothing was tried, as this machine lacks the path's source or interface, or has no way.
     pub fn lacks_path(&self) -> bool {
         matches!(self.outcome, ProbeOutcome::Unreachable | ProbeOutcome::Prohibited)
@@ -350,4 +399,26 @@ macro_rules! display_and_serialize_as_str {
 }
 pub(crate) use display_and_serialize_as_str;
 
-display_and_serialize_as_str!(LookupOutcome, ProbeOutcome);
+display_and_serialize_as_str!(LookupOutcome, ProbeOutcome, NoWay);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_the_own_network_that_nobody_has_is_not_lost_on_the_way() {
+        let probe =
+            |outcome, detail: &str| Probe { detail: Some(detail.into()), ..Probe::bare(outcome) };
+        let own = format!("host unreachable (ICMP type 3 code 1){SAYS_ITSELF}");
+        assert!(probe(ProbeOutcome::Unreachable, "host unreachable").is_lost_on_the_way());
+        assert!(!probe(ProbeOutcome::Unreachable, &own).is_lost_on_the_way());
+        assert!(!probe(ProbeOutcome::Refused, "").is_lost_on_the_way());
+    }
+
+    #[test]
+    fn errors_are_told_in_words_alone() {
+        let words = |number| in_words(&io::Error::from_raw_os_error(number));
+        assert_eq!([words(111), words(24)], ["connection refused", "too many open files"]);
+        assert_eq!(in_words(&io::Error::other("no number")), "no number");
+    }
+}

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::discovery::Effect;
 use super::finding::ClientError;
 use super::observation::display_and_serialize_as_str;
-use super::snapshot::ProfileView;
+use super::snapshot::{ProfileView, Summary};
 use super::{Answer, Check, Finding, Profile, Severity, Snapshot, Status, Subject};
 
 /// What a preflight saw.
@@ -23,15 +23,26 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// The worst of all steps, and of all active findings about what clients meet: what they never come
-    /// to is told, and decides nothing.
+    /// The worst of what counts.
     pub fn status(&self) -> Status {
-        let steps = self.runs.iter().map(ProfileRun::status);
-        let findings = self.snapshot.findings.iter();
-        let met = findings.filter(|finding| {
-            finding.is_active() && self.runs.iter().any(|run| run.counts(finding))
-        });
-        steps.chain(met.map(|finding| finding.severity.into())).max().unwrap_or(Status::Ok)
+        self.counted().max().unwrap_or(Status::Ok)
+    }
+
+    /// The snapshot's, with the numbers of what counts.
+    pub fn summary(&self) -> Summary {
+        let count = |severity: Severity| {
+            self.counted().filter(|status| *status == Status::from(severity)).count()
+        };
+        let [critical, warning, info] =
+            [Severity::Critical, Severity::Warning, Severity::Info].map(count);
+        Summary { critical, warning, info, ..self.snapshot.summary }
+    }
+
+    /// What decides, in every format: each step, and each finding that clients meet and no step tells.
+    fn counted(&self) -> impl Iterator<Item = Status> {
+        let steps = self.runs.iter().flat_map(|run| &run.steps).map(Step::status);
+        let further = self.further().filter(|further| further.counts);
+        steps.chain(further.map(|further| further.finding.severity.into()))
     }
 
     /// When it began.
@@ -45,16 +56,35 @@ impl Preflight {
     }
 
     /// The active findings that no step tells, worst first.
-    pub fn further(&self) -> impl Iterator<Item = &Finding> {
+    pub fn further(&self) -> impl Iterator<Item = Further<'_>> {
         let findings = self.snapshot.findings.iter().map(|finding| &**finding);
-        findings.filter(|finding| finding.is_active() && !is_told(finding, &self.runs))
+        findings.filter(|finding| finding.is_active()).filter_map(|finding| {
+            let bearings = || self.runs.iter().map(|run| run.bearing(finding));
+            let counts = bearings().any(|bearing| bearing == Bearing::Counts);
+            let is_told = bearings().any(|bearing| bearing == Bearing::Told);
+            (counts || !is_told).then_some(Further { finding, counts })
+        })
     }
 }
 
-/// Whether a step speaks of it: of its check, and, where it is about a host or a domain, of that one.
-fn is_told(finding: &Finding, runs: &[ProfileRun]) -> bool {
-    let tells = |step: &Step| step.tells.contains(&finding.check);
-    runs.iter().any(|run| run.steps.iter().any(tells) && run.comes_to(&finding.subject))
+/// A finding that no step tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Further<'a> {
+    /// Which.
+    pub finding: &'a Finding,
+    /// Whether clients meet it: what they never come to is told, and decides nothing.
+    pub counts: bool,
+}
+
+/// What a finding is to one profile's clients.
+#[derive(PartialEq)]
+enum Bearing {
+    /// They never come to it.
+    None,
+    /// A step tells it, and counts for as much; or says that it cannot be told from here.
+    Told,
+    /// They meet it.
+    Counts,
 }
 
 /// The steps of one profile's clients.
@@ -74,15 +104,17 @@ impl ProfileRun {
         self.steps.iter().map(Step::status).max().unwrap_or(Status::Ok)
     }
 
-    /// Whether its clients meet this, and no step says that it cannot be told from here.
-    fn counts(&self, finding: &Finding) -> bool {
-        let is_open =
-            |step: &Step| step.state == StepState::Unknown && step.tells.contains(&finding.check);
-        self.comes_to(&finding.subject) && !self.steps.iter().any(is_open)
-    }
-
-    fn comes_to(&self, subject: &Subject) -> bool {
-        self.view.as_ref().is_some_and(|view| view.comes_to(subject))
+    fn bearing(&self, finding: &Finding) -> Bearing {
+        if !self.view.as_ref().is_some_and(|view| view.comes_to(&finding.subject)) {
+            return Bearing::None;
+        }
+        let is_told = |step: &Step| {
+            step.tells.contains(&finding.check)
+                && (step.state == StepState::Unknown
+                    || finding.severity == Severity::Info
+                    || step.status() >= finding.severity.into())
+        };
+        if self.steps.iter().any(is_told) { Bearing::Told } else { Bearing::Counts }
     }
 
     /// Its last step.

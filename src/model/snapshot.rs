@@ -1,17 +1,19 @@
 //! The immutable state after an audit; everything published is read from it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use super::discovery::{Choice, Verdict};
 use super::finding::ClientError;
 use super::observation::display_and_serialize_as_str;
 use super::{
-    Answer, Discovery, Finding, Host, Path, PlannedDomain, Probe, Profile, Record, Resolver,
-    Status, Upstream,
+    Answer, Discovery, Finding, Host, Name, Path, PlannedDomain, Probe, Profile, Record, Resolver,
+    Severity, Status, Subject, Upstream,
 };
 
 /// The immutable state after an audit: a generation number and `Arc`s of parts, unchanged ones
@@ -156,7 +158,7 @@ pub struct HostView {
     /// The status over each path that leads to it, sorted by path.
     pub paths: Vec<(Arc<Path>, HostStatus)>,
     /// The domains that publish it, sorted.
-    pub domains: Vec<super::Name>,
+    pub domains: Vec<Name>,
     /// Sorted by path and address.
     pub endpoints: Vec<EndpointView>,
 }
@@ -245,9 +247,56 @@ pub struct Summary {
 }
 
 impl Snapshot {
+    /// With these findings, and every status and count that follows from them.
+    #[must_use]
+    pub fn with_findings(mut self, findings: Vec<Arc<Finding>>) -> Self {
+        self.findings = findings;
+        let active = || self.findings.iter().filter(|finding| finding.is_active());
+        let worst = Worst::of(active());
+        for entry in &mut self.domains {
+            let of = worst.of_domains.get(&entry.view.domain.name);
+            entry.status = of.copied().unwrap_or(Status::Ok);
+        }
+        for entry in &mut self.profiles {
+            let of = worst.of_profiles.get(&entry.view.profile.name);
+            entry.status = of.copied().unwrap_or(Status::Ok);
+        }
+        let count = |severity| active().filter(|finding| finding.severity == severity).count();
+        let [critical, warning, info] =
+            [Severity::Critical, Severity::Warning, Severity::Info].map(count);
+        self.summary = Summary { critical, warning, info, ..self.summary };
+        let statuses = active().map(|finding| finding.severity.into());
+        self.status = statuses.max().unwrap_or(Status::Ok);
+        self
+    }
+
     /// How long observing took until this audit.
     pub fn duration(&self) -> Duration {
         self.at.duration_since(self.started).unsigned_abs()
+    }
+}
+
+/// The worst of some findings.
+struct Worst<'a> {
+    of_domains: HashMap<&'a Name, Status, FixedState>,
+    of_profiles: HashMap<&'a Arc<str>, Status, FixedState>,
+}
+
+impl<'a> Worst<'a> {
+    fn of(findings: impl Iterator<Item = &'a Arc<Finding>>) -> Self {
+        let mut worst = Self { of_domains: HashMap::default(), of_profiles: HashMap::default() };
+        for finding in findings {
+            let status = Status::from(finding.severity);
+            for domain in &finding.domains {
+                let known = worst.of_domains.entry(domain).or_insert(status);
+                *known = (*known).max(status);
+            }
+            if let Subject::Profile(name) = &finding.subject {
+                let known = worst.of_profiles.entry(name).or_insert(status);
+                *known = (*known).max(status);
+            }
+        }
+        worst
     }
 }
 

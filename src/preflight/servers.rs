@@ -12,13 +12,11 @@ pub(super) fn step(scene: &Scene) -> Option<Step> {
         let (udp, tcp) = (reach.udp.as_deref()?, reach.tcp.as_deref()?);
         seen.push((upstream.server, udp, tcp));
     }
-    let state_of = |(_, udp, tcp): &(Server, &Answer, &Answer)| match (answers(udp), answers(tcp)) {
-        (true, true) => StepState::Passed,
-        // What does not fit into a datagram is lost.
-        (true, false) | (false, true) => StepState::Warning,
-        // Clients live elsewhere.
-        (false, false) if udp.lacks_path() => StepState::Unknown,
-        (false, false) => StepState::Failed,
+    let state_of = |one: &(Server, &Answer, &Answer)| match Trouble::of(one) {
+        None => StepState::Passed,
+        Some(Trouble::NoTcp | Trouble::NoUdp) => StepState::Warning,
+        Some(Trouble::NoWay) => StepState::Unknown,
+        Some(Trouble::Silent) => StepState::Failed,
     };
     // Clients ask over UDP first: without it a server is of no use to them.
     let is_served = seen.iter().any(|(_, udp, _)| answers(udp));
@@ -52,27 +50,63 @@ fn shown(answer: &Answer) -> Cell {
 }
 
 fn message(seen: &[(Server, &Answer, &Answer)]) -> String {
-    let silent = |which: &dyn Fn(bool, bool) -> bool| -> Vec<String> {
-        let fits = |(_, udp, tcp): &&(Server, &Answer, &Answer)| which(answers(udp), answers(tcp));
-        seen.iter().filter(fits).map(|(server, ..)| server.to_string()).collect()
-    };
-    let parts: Vec<String> = [
-        (silent(&|udp, tcp| !udp && !tcp), "not at all"),
-        (silent(&|udp, tcp| udp && !tcp), "over UDP only, so that long answers are lost"),
-        (silent(&|udp, tcp| !udp && tcp), "over TCP only, and clients ask over UDP first"),
-    ]
-    .into_iter()
-    .filter(|(servers, _)| !servers.is_empty())
-    .map(|(servers, how)| {
-        let verb = if servers.len() == 1 { "answers" } else { "answer" };
-        format!("{} {verb} {how}", listed(&servers, MOST))
-    })
-    .collect();
+    let parts: Vec<String> = Trouble::ALL
+        .into_iter()
+        .filter_map(|trouble| {
+            let has_it = seen.iter().filter(|one| Trouble::of(one) == Some(trouble));
+            let servers: Vec<String> = has_it.map(|(server, ..)| server.to_string()).collect();
+            (!servers.is_empty()).then(|| trouble.told(&servers))
+        })
+        .collect();
     if !parts.is_empty() {
         return parts.join("; ");
     }
     match seen {
         [(server, ..)] => format!("{server} answers over UDP and TCP"),
         seen => format!("all {} answer over UDP and TCP", counted(seen.len(), "server")),
+    }
+}
+
+/// What is wrong with a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    NoWay,
+    Silent,
+    NoTcp,
+    NoUdp,
+}
+
+impl Trouble {
+    const ALL: [Self; 4] = [Self::NoWay, Self::Silent, Self::NoTcp, Self::NoUdp];
+
+    fn of((_, udp, tcp): &(Server, &Answer, &Answer)) -> Option<Self> {
+        match (answers(udp), answers(tcp)) {
+            (true, true) => None,
+            (true, false) => Some(Self::NoTcp),
+            // Clients live elsewhere.
+            (false, _) if udp.lacks_path() => Some(Self::NoWay),
+            (false, true) => Some(Self::NoUdp),
+            (false, false) => Some(Self::Silent),
+        }
+    }
+
+    fn told(self, servers: &[String]) -> String {
+        let listed = listed(servers, MOST);
+        let (one, many) = match self {
+            Self::NoWay => {
+                let says = "which says nothing of what clients there can reach";
+                return format!("this machine has no way to {listed}, {says}");
+            }
+            Self::Silent => ("does not answer", "do not answer"),
+            Self::NoTcp => (
+                "answers over UDP only, so that long answers are lost",
+                "answer over UDP only, so that long answers are lost",
+            ),
+            Self::NoUdp => (
+                "answers over TCP only, and clients ask over UDP first",
+                "answer over TCP only, and clients ask over UDP first",
+            ),
+        };
+        format!("{listed} {}", if servers.len() == 1 { one } else { many })
     }
 }

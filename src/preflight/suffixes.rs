@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::discovery::{Effect, End};
+use crate::model::discovery::{Effect, End, Reason};
 use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::snapshot::{AnswerView, ProfileView};
 use crate::model::{Answer, Check, Discovery, LookupOutcome, Name, PlannedDomain};
@@ -111,14 +111,37 @@ fn ending(search: &Discovery) -> (StepState, String) {
             let says = "there is no suffix, so these clients send no query".to_owned();
             (StepState::Failed, says)
         }
-        End::Exhausted => match search.steps.as_slice() {
-            [only] => (StepState::Failed, format!("{} has no KMS record", only.domain)),
-            steps => {
+        End::Exhausted => match (search.steps.as_slice(), unheard(search)) {
+            // Unknown is not absent.
+            ([_], Some((domain, outcome))) => (
+                StepState::Failed,
+                format!(
+                    "whether {domain} has a KMS record is not known: the lookup fails ({outcome})"
+                ),
+            ),
+            (steps, Some((domain, outcome))) => (
+                StepState::Failed,
+                format!(
+                    "none of {} suffixes is known to have a KMS record: the lookup in {domain} fails ({outcome})",
+                    steps.len()
+                ),
+            ),
+            ([only], None) => (StepState::Failed, format!("{} has no KMS record", only.domain)),
+            (steps, None) => {
                 (StepState::Failed, format!("none of {} suffixes has a KMS record", steps.len()))
             }
         },
         End::Unknown(domain) => (StepState::Unknown, format!("what {domain} says is not known")),
         End::Fixed => (StepState::Skipped, String::new()),
+    }
+}
+
+/// The lookup that fails, where that is why the search does.
+fn unheard(search: &Discovery) -> Option<(&Name, LookupOutcome)> {
+    let failure = search.failure()?;
+    match failure.reason {
+        Reason::LookupFailed(outcome) => Some((failure.domain.as_ref()?, outcome)),
+        _ => None,
     }
 }
 

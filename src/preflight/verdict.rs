@@ -21,7 +21,7 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
     let remedy = view.discoveries().find_map(|discovery| remedy(scene, discovery));
     Step {
         client_error: view.client_error(),
-        remedy: remedy.unwrap_or_default(),
+        remedy: remedy.map(|remedy| with_clients(scene, remedy)).unwrap_or_default(),
         tells: &[
             Check::ProfileNoSuffix,
             Check::ProfileNoKms,
@@ -30,6 +30,13 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
         ],
         ..Step::new(StepId::Verdict, state, parts.join("; "))
     }
+}
+
+/// Where neither subnet nor source are declared, this machine knows from where it asks.
+fn with_clients(scene: &Scene, remedy: String) -> String {
+    let Some(source) = scene.seat.source else { return remedy };
+    let family = if source.is_ipv4() { "ip" } else { "ip6" };
+    remedy.replace(&format!(" {family} saddr <clients>"), &format!(" {family} saddr {source}"))
 }
 
 /// Nothing could be asked.
@@ -63,7 +70,7 @@ fn remedy(scene: &Scene, discovery: &Discovery) -> Option<String> {
 /// Whether a connection to the host did not get an answer of its own: then the way is mended first.
 fn is_lost(scene: &Scene, host: &Host) -> bool {
     let mut probes = endpoints(scene, host).filter_map(|endpoint| endpoint.probe.as_ref());
-    probes.any(|probe| probe.outcome.is_on_the_way())
+    probes.any(|probe| probe.is_lost_on_the_way())
 }
 
 /// What comes of Windows and Office, together where it is the same.

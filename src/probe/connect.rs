@@ -16,7 +16,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::failure::{Failure, IcmpError, IcmpVersion, is_shortage};
-use crate::model::observation::not_here;
+use crate::model::observation::{in_words, not_here};
 use crate::model::{EndpointKey, Path, ProbeOutcome};
 
 /// An established connection. It ends with a reset however it ends, so that no `TIME_WAIT` piles up.
@@ -67,7 +67,7 @@ impl Connection {
             Ok(true) => Err(Failure {
                 outcome: ProbeOutcome::Refused,
                 rejected_by: None,
-                detail: "nobody listens: the connection met itself".to_owned(),
+                detail: Some("nobody listens: the connection met itself".to_owned()),
             }),
             Ok(false) => Ok(self),
             Err(error) => Err(self.failure(&error)),
@@ -175,14 +175,14 @@ fn bind_interface(socket: &Socket, interface: &str) -> io::Result<()> {
 fn interface_words(interface: &str, error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENODEV) => not_here(format_args!("interface {interface}")),
-        _ => format!("interface {interface} of the path: {error}"),
+        _ => format!("interface {interface} of the path: {}", in_words(error)),
     }
 }
 
 fn source_words(source: IpAddr, error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EADDRNOTAVAIL) => not_here(format_args!("source {source}")),
-        _ => format!("source {source} of the path: {error}"),
+        _ => format!("source {source} of the path: {}", in_words(error)),
     }
 }
 

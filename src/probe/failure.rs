@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::model::observation::no_way;
+use crate::model::observation::{NoWay, SAYS_ITSELF, in_words};
 use crate::model::{Probe, ProbeOutcome};
 
 /// Why a connection failed.
@@ -17,8 +17,8 @@ pub struct Failure {
     pub outcome: ProbeOutcome,
     /// Who sent the ICMP error, where one came.
     pub rejected_by: Option<IpAddr>,
-    /// In words.
-    pub detail: String,
+    /// In words, where they say more than the outcome.
+    pub detail: Option<String>,
 }
 
 impl Failure {
@@ -26,31 +26,27 @@ impl Failure {
     /// kernel makes of it.
     pub fn new(error: &io::Error, icmp: Option<&IcmpError>) -> Self {
         let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
-        let (outcome, words) = judge(errno);
+        let outcome = judge(errno);
         match icmp {
             Some(icmp) => Self {
                 outcome: icmp.outcome().unwrap_or(outcome),
                 rejected_by: icmp.offender,
-                detail: icmp.to_string(),
+                detail: Some(icmp.to_string()),
             },
-            None => Self {
-                outcome,
-                rejected_by: None,
-                detail: words.map_or_else(|| error.to_string(), str::to_owned),
-            },
+            None => Self { outcome, rejected_by: None, detail: words(errno, error) },
         }
     }
 
     /// This machine lacks what the path names, or cannot do it.
     pub fn of_this_machine(detail: String) -> Self {
-        Self { outcome: ProbeOutcome::Unreachable, rejected_by: None, detail }
+        Self { outcome: ProbeOutcome::Unreachable, rejected_by: None, detail: Some(detail) }
     }
 
     /// The probe that ended so.
     pub fn into_probe(self) -> Probe {
         Probe {
             rejected_by: self.rejected_by,
-            detail: Some(Arc::from(self.detail)),
+            detail: self.detail.map(Arc::from),
             ..Probe::bare(self.outcome)
         }
     }
@@ -94,7 +90,7 @@ impl std::fmt::Display for IcmpError {
             IcmpVersion::V6 => "ICMPv6",
         };
         write!(formatter, "{words} ({version} type {} code {})", self.kind, self.code)?;
-        if self.own { formatter.write_str(", says this machine itself") } else { Ok(()) }
+        if self.own { formatter.write_str(SAYS_ITSELF) } else { Ok(()) }
     }
 }
 
@@ -127,28 +123,27 @@ fn meaning(version: IcmpVersion, kind: u8, code: u8) -> Option<(ProbeOutcome, &'
     })
 }
 
-/// What an error number means where no ICMP error explains it. The kernel's own words mislead for
-/// those that its routing table returns.
-fn judge(errno: Errno) -> (ProbeOutcome, Option<&'static str>) {
+/// What an error number means where no ICMP error explains it.
+fn judge(errno: Errno) -> ProbeOutcome {
     use ProbeOutcome::{ClosedEarly, Prohibited, Refused, Reset, Timeout, Unreachable};
     match errno {
-        Errno::ECONNREFUSED => (Refused, None),
+        Errno::ECONNREFUSED => Refused,
         // A connection that is gone as soon as it stood.
-        Errno::ECONNRESET | Errno::ENOTCONN => (Reset, None),
-        Errno::EPIPE => (ClosedEarly, None),
-        Errno::ETIMEDOUT => (Timeout, None),
-        Errno::EACCES => (Prohibited, no_way(io::Error::from(errno).kind())),
-        Errno::EPERM => {
-            (Prohibited, Some("a firewall or security policy of this machine forbids it"))
-        }
-        Errno::EINVAL | Errno::ENETUNREACH => (Unreachable, no_way(io::Error::from(errno).kind())),
-        Errno::EADDRNOTAVAIL => {
-            (Unreachable, Some("this machine has no address, or no free port, to reach it from"))
-        }
-        Errno::EAFNOSUPPORT => {
-            (Unreachable, Some("this machine does not have this address family"))
-        }
-        _ => (Unreachable, None),
+        Errno::ECONNRESET | Errno::ENOTCONN => Reset,
+        Errno::EPIPE => ClosedEarly,
+        Errno::ETIMEDOUT => Timeout,
+        Errno::EACCES | Errno::EPERM => Prohibited,
+        _ => Unreachable,
+    }
+}
+
+/// What it says beside the outcome. The kernel's own words mislead for those that its routing table
+/// returns.
+fn words(errno: Errno, error: &io::Error) -> Option<String> {
+    match errno {
+        Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ETIMEDOUT => None,
+        Errno::EAFNOSUPPORT => Some(NoWay::Family.to_string()),
+        _ => NoWay::of(error.kind()).map(|way| way.to_string()).or_else(|| Some(in_words(error))),
     }
 }
 
@@ -188,10 +183,11 @@ mod tests {
 
     #[test]
     fn an_error_of_this_machine_says_nothing_of_the_peer() {
+        use Errno::{EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, ENETDOWN, ENETUNREACH, EPERM};
         let probe = |errno, icmp: Option<&IcmpError>| {
             Failure::new(&io::Error::from(errno), icmp).into_probe()
         };
-        for errno in [Errno::ENETUNREACH, Errno::EINVAL, Errno::EACCES] {
+        for errno in [ENETUNREACH, ENETDOWN, EINVAL, EACCES, EPERM, EADDRNOTAVAIL, EAFNOSUPPORT] {
             assert!(probe(errno, None).lacks_path(), "{errno}");
         }
         let (version, kind) = (IcmpVersion::V4, 3);
@@ -238,8 +234,8 @@ mod tests {
         let failure = Failure::new(&io::Error::from(Errno::EHOSTUNREACH), Some(&icmp));
         assert_eq!(failure.rejected_by, Some(router));
         assert_eq!(
-            failure.detail,
-            "communication administratively prohibited (ICMP type 3 code 13)"
+            failure.detail.as_deref(),
+            Some("communication administratively prohibited (ICMP type 3 code 13)")
         );
         let own = IcmpError { own: true, kind: 3, code: 1, ..icmp };
         assert_eq!(

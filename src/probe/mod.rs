@@ -19,6 +19,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, timeout};
 
 use crate::clock::Clock;
+use crate::model::observation::in_words;
 use crate::model::plan::{Depth, ProbeSettings};
 use crate::model::{EndpointKey, Observation, Probe, ProbeOutcome};
 use crate::stats::Stats;
@@ -135,7 +136,9 @@ impl Course {
             // Not the peer's fault, so nothing is said against it: this outcome is the one that
             // leaves it unknown.
             (None, Some(error)) => Probe {
-                detail: Some(format!("this machine could not open a connection: {error}").into()),
+                detail: Some(
+                    format!("this machine could not open a connection: {}", in_words(error)).into(),
+                ),
                 ..Probe::bare(ProbeOutcome::Silent)
             },
             (None, None) => Probe::bare(ProbeOutcome::Timeout),
@@ -277,7 +280,7 @@ mod tests {
         course.shortage = Some(nix::errno::Errno::EMFILE.into());
         let unknown = course.at_deadline();
         assert_eq!(unknown.outcome.reachability(), crate::model::Reachability::Unknown);
-        assert!(unknown.detail.is_some_and(|detail| detail.contains("Too many open files")));
+        assert!(unknown.detail.is_some_and(|detail| detail.contains("too many open files")));
         course = Course { connect: Some(Duration::ZERO), ..Course::default() };
         assert_eq!(course.at_deadline(), Probe::bare(ProbeOutcome::Silent));
         course.received = 24;

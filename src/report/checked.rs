@@ -142,12 +142,15 @@ impl<'a> Report<'a> {
     fn profiles(&self) -> Table {
         let row = |entry: &ProfileEntry| {
             let (view, state) = (&entry.view, profiles::state_of(entry));
-            let word = if state == State::Unknown { state.as_str() } else { entry.status.as_str() };
+            let word = match state {
+                State::Unknown | State::Info => state.as_str(),
+                _ => entry.status.as_str(),
+            };
             vec![
                 view.profile.name.to_string().into(),
                 Cell::marked(state, word),
                 profiles::place(view).into(),
-                profiles::shows(view).into(),
+                profiles::shows(entry).into(),
                 bounded(profiles::hosts_of(view)),
             ]
         };

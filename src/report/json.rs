@@ -12,6 +12,7 @@ use crate::model::discovery::{Choice, Effect, Failover, Step};
 use crate::model::finding::{ClientError, Evidence, FindingId};
 use crate::model::snapshot::{
     AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut, ProfileEntry,
+    Summary,
 };
 use crate::model::{
     Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path, Preflight,
@@ -24,10 +25,11 @@ pub fn json(snapshot: &Snapshot) -> impl Serialize {
 }
 
 /// The report of a preflight: the same keys, and `preflight` with the steps of each profile. `status`
-/// holds that of the steps, too.
+/// and the counts are those of what counts for its clients.
 pub fn json_preflight(preflight: &Preflight) -> impl Serialize {
     let steps = Some(preflight.runs.iter().map(RunJson::from).collect());
-    Report { status: preflight.status(), preflight: steps, ..report(&preflight.snapshot) }
+    let (status, summary) = (preflight.status(), SummaryJson::from(preflight.summary()));
+    Report { status, summary, preflight: steps, ..report(&preflight.snapshot) }
 }
 
 fn report(snapshot: &Snapshot) -> Report<'_> {
@@ -41,7 +43,7 @@ fn report(snapshot: &Snapshot) -> Report<'_> {
         hosts: &snapshot.hosts,
         profiles: &snapshot.profiles,
         findings: &snapshot.findings,
-        summary: SummaryJson::of(snapshot),
+        summary: SummaryJson::from(snapshot.summary),
         preflight: None,
     }
 }
@@ -108,9 +110,8 @@ struct SummaryJson {
     info: usize,
 }
 
-impl SummaryJson {
-    fn of(snapshot: &Snapshot) -> Self {
-        let summary = snapshot.summary;
+impl From<Summary> for SummaryJson {
+    fn from(summary: Summary) -> Self {
         Self {
             domains: summary.domains,
             hosts: summary.hosts,

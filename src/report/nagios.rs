@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::text::{clean, counted};
 use super::{preflight_verdict, verdict, worst};
-use crate::model::snapshot::AnswerView;
+use crate::model::snapshot::{AnswerView, Summary};
 use crate::model::{Finding, Preflight, Severity, Snapshot, Status};
 
 /// What of the plan the output needs.
@@ -26,27 +26,34 @@ pub fn nagios(snapshot: &Snapshot, plugin: &Plugin) -> String {
     if worst == Some(Severity::Info) {
         let _ = write!(said, " {}, which count here.", counted(snapshot.summary.info, "info"));
     }
-    let mut text = format!("KMS {state} - {} | {}\n", plain(&said), perfdata(snapshot, plugin));
-    for line in worst_findings(snapshot, plugin.fail_on) {
-        text.push_str(&line);
-        text.push('\n');
-    }
+    let mut text = format!(
+        "KMS {state} - {} | {}\n",
+        plain(&said),
+        perfdata(snapshot, &snapshot.summary, plugin)
+    );
+    let least = plugin.fail_on.min(Severity::Warning);
+    let told = snapshot.findings.iter().map(|finding| &**finding);
+    let told = told.filter(|finding| finding.is_active() && finding.severity >= least);
+    lines(&mut text, told.map(line));
     text
 }
 
-/// The output of a preflight: its long output is the steps that count, then the findings.
+/// The output of a preflight: its long output is the steps and further findings that count.
 pub fn nagios_preflight(preflight: &Preflight, plugin: &Plugin) -> String {
-    let (snapshot, state) = (&preflight.snapshot, state(preflight.status(), plugin));
+    let (state, summary) = (state(preflight.status(), plugin), preflight.summary());
+    let perfdata = perfdata(&preflight.snapshot, &summary, plugin);
     let said = preflight_verdict(preflight);
-    let mut text = format!("KMS {state} - {} | {}\n", plain(&said), perfdata(snapshot, plugin));
+    let mut text = format!("KMS {state} - {} | {perfdata}\n", plain(&said));
     let steps = preflight.runs.iter().flat_map(|run| run.steps.iter().map(move |step| (run, step)));
     let least = Status::from(plugin.fail_on.min(Severity::Warning));
-    let counting = steps.filter(|(_, step)| step.status() >= least);
-    for (run, step) in counting.take(MOST_LINES) {
+    let steps = steps.filter(|(_, step)| step.status() >= least).map(|(run, step)| {
         let name = &run.profile.name;
-        text.push_str(&shortened(&format!("{} {name} {}: {}", step.state, step.id, step.message)));
-        text.push('\n');
-    }
+        shortened(&format!("{} {name} {}: {}", step.state, step.id, step.message))
+    });
+    let further = preflight.further().filter(|further| further.counts);
+    let further = further.map(|further| further.finding);
+    let further = further.filter(|finding| Status::from(finding.severity) >= least).map(line);
+    lines(&mut text, steps.chain(further));
     text
 }
 
@@ -77,20 +84,15 @@ const MOST_LINES: usize = 12;
 /// Characters of a line of long output.
 const LONGEST_LINE: usize = 200;
 
-fn worst_findings(snapshot: &Snapshot, fail_on: Severity) -> Vec<String> {
-    let least = fail_on.min(Severity::Warning);
-    let told: Vec<&Finding> = snapshot
-        .findings
-        .iter()
-        .map(|finding| &**finding)
-        .filter(|finding| finding.is_active() && finding.severity >= least)
-        .collect();
-    let mut lines: Vec<String> =
-        told.iter().take(MOST_LINES).map(|finding| line(finding)).collect();
-    if told.len() > MOST_LINES {
-        lines.push(format!("and {} more", told.len() - MOST_LINES));
+/// As many as there is room for, and how many more there are.
+fn lines(text: &mut String, mut told: impl Iterator<Item = String>) {
+    for line in told.by_ref().take(MOST_LINES) {
+        text.extend([&line, "\n"]);
     }
-    lines
+    let more = told.count();
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more");
+    }
 }
 
 fn line(finding: &Finding) -> String {
@@ -114,8 +116,7 @@ fn plain(text: &str) -> String {
 }
 
 /// `label=value[unit];warning;critical;minimum;maximum`; `U` is a value that is not known.
-fn perfdata(snapshot: &Snapshot, plugin: &Plugin) -> String {
-    let summary = &snapshot.summary;
+fn perfdata(snapshot: &Snapshot, summary: &Summary, plugin: &Plugin) -> String {
     let up = snapshot.hosts.iter().filter(|host| host.status.is_up()).count();
     // A count above 0 is what raises the state.
     let raises = |severity| if plugin.fail_on <= severity { "0" } else { "" };

@@ -1,5 +1,6 @@
 //! A preflight as a document, as JSON, and in a sentence.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use super::human::hops::short_duration;
 use super::human::percent;
 use super::json::{seconds, shown};
 use super::text::{counted, listed};
-use crate::model::finding::ClientError;
+use crate::model::finding::{ClientError, FindingId};
 use crate::model::preflight::{self, ProfileRun, Row, Step, StepId, StepState};
 use crate::model::{Path, Preflight, Profile, Status};
 
@@ -99,13 +100,7 @@ pub(super) fn cell_text(cell: &preflight::Cell) -> String {
 /// A preflight for JUnit, Markdown and HTML: a section and a suite for each profile.
 pub fn preflight_document(preflight: &Preflight) -> Document {
     let mut sections: Vec<Section> = preflight.runs.iter().map(section).collect();
-    let further: Vec<&str> = preflight.further().map(|finding| finding.id.as_str()).collect();
-    let findings =
-        checked::items(&preflight.snapshot).into_iter().zip(&preflight.snapshot.findings);
-    let items: Vec<Arc<Item>> = findings
-        .filter(|(_, finding)| further.contains(&finding.id.as_str()))
-        .map(|(item, _)| item)
-        .collect();
+    let items = further(preflight);
     if !items.is_empty() {
         sections.push(Section { title: FURTHER.to_owned(), items, ..Section::default() });
     }
@@ -123,6 +118,27 @@ pub fn preflight_document(preflight: &Preflight) -> Document {
 
 /// What no step tells.
 pub(super) const FURTHER: &str = "Further findings";
+
+/// Each as in the document of `check`; what does not count fails nothing.
+fn further(preflight: &Preflight) -> Vec<Arc<Item>> {
+    let further: HashMap<&FindingId, bool> =
+        preflight.further().map(|further| (&further.finding.id, further.counts)).collect();
+    let findings = &preflight.snapshot.findings;
+    let items = checked::items(&preflight.snapshot).into_iter().zip(findings);
+    let items = items.filter_map(|(item, finding)| {
+        if *further.get(&finding.id)? {
+            return Some(item);
+        }
+        let mut item = Arc::unwrap_or_clone(item);
+        item.state = State::Skipped;
+        item.details.push(sentence(NEVER_MET));
+        Some(Arc::new(item))
+    });
+    items.collect()
+}
+
+/// Of a further finding that does not count.
+pub(super) const NEVER_MET: &str = "these clients never come to it, so it does not count";
 
 fn section(run: &ProfileRun) -> Section {
     Section {

@@ -2,13 +2,13 @@
 //! known, and the end.
 
 use super::super::document::State;
-use super::super::preflight::{FURTHER, cell_text, closing, played, preflight_verdict};
+use super::super::preflight::{FURTHER, NEVER_MET, cell_text, closing, played, preflight_verdict};
 use super::super::text::{aligned, clean, wrapped};
 use super::finding::{WHAT_TO_DO, windows_shows};
 use super::hops::short_duration;
 use super::{Ink, MIN_WIDTH, Style, paint};
-use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
-use crate::model::{Preflight, Profile, Severity, Status};
+use crate::model::preflight::{Cell, Further, Row, Step, StepId, StepState};
+use crate::model::{Preflight, Profile, Severity};
 
 /// What stands above the steps of a profile.
 pub fn preflight_head(profile: &Profile, style: &Style) -> String {
@@ -48,14 +48,18 @@ pub fn preflight_step(step: &Step, style: &Style) -> String {
 pub fn preflight_end(preflight: &Preflight, style: &Style) -> String {
     let mut out = String::new();
     let least = if style.verbose { Severity::Info } else { Severity::Warning };
-    let further = preflight.further().filter(|finding| finding.severity >= least);
-    for (at, finding) in further.enumerate() {
+    let further = preflight.further().filter(|further| further.finding.severity >= least);
+    for (at, Further { finding, counts }) in further.enumerate() {
         if at == 0 {
             out.extend([FURTHER, ":\n"]);
         }
-        let status = Status::from(finding.severity);
-        paint(&mut out, *style, Ink::of(status), State::from(status).mark());
-        let text = format!("{}: {}", finding.check, finding.message);
+        let (ink, state) = match counts {
+            true => (Ink::of(finding.severity.into()), finding.severity.into()),
+            false => (Ink::Faint, State::Skipped),
+        };
+        paint(&mut out, *style, ink, state.mark());
+        let but = if counts { String::new() } else { format!("; {NEVER_MET}") };
+        let text = format!("{}: {}{but}", finding.check, finding.message);
         for (at, line) in wrapped(&clean(&text), style.width.max(MIN_WIDTH) - 2).iter().enumerate()
         {
             out.extend([if at == 0 { " " } else { "  " }, line, "\n"]);

@@ -81,17 +81,25 @@ fn filled(items: &[String], width: usize) -> Vec<String> {
     lines
 }
 
-/// How its clients fare; where that cannot be told and no finding says more, unknown.
+/// What it counts as; where it cannot be told how its clients fare and no finding says more, unknown.
+/// Clients that fail have no ✔, even where that is accepted.
 pub(in crate::report) fn state_of(entry: &ProfileEntry) -> State {
     match entry.view.is_served() {
         None if entry.status < Status::Warning => State::Unknown,
+        _ if is_accepted(entry) => State::Info,
         _ => entry.status.into(),
     }
+}
+
+/// Whether its clients fail, and the config accepts that with an exception.
+fn is_accepted(entry: &ProfileEntry) -> bool {
+    entry.view.is_served() == Some(false) && entry.status < Status::Warning
 }
 
 fn ink_of(entry: &ProfileEntry) -> Ink {
     match state_of(entry) {
         State::Unknown => Ink::Plain,
+        State::Info => Ink::Info,
         _ => Ink::of(entry.status),
     }
 }
@@ -111,8 +119,9 @@ fn lines(entries: &[ProfileEntry], hosts: &[&Host]) -> Vec<String> {
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(entries.len() + 1);
     let head = ["profile", "finds hosts in", "clients show"].map(str::to_owned);
     rows.push(head.into_iter().chain(names).collect());
-    for ProfileEntry { view, .. } in entries {
-        let first = [clean(&view.profile.name).into_owned(), place(view), shows(view)];
+    for entry in entries {
+        let view = &entry.view;
+        let first = [clean(&view.profile.name).into_owned(), place(view), shows(entry)];
         rows.push(first.into_iter().chain(hosts.iter().map(|host| cell(view, host))).collect());
     }
     aligned(&rows)
@@ -131,11 +140,13 @@ pub(in crate::report) fn place(view: &ProfileView) -> String {
 }
 
 /// What its clients show: a code, where they show one.
-pub(in crate::report) fn shows(view: &ProfileView) -> String {
+pub(in crate::report) fn shows(entry: &ProfileEntry) -> String {
+    let view = &entry.view;
+    let accepted = if is_accepted(entry) { " (accepted)" } else { "" };
     match (view.client_error(), view.is_served()) {
-        (Some(code), _) => code.to_string(),
+        (Some(code), _) => format!("{code}{accepted}"),
         (None, Some(true)) => "nothing".to_owned(),
-        (None, Some(false)) => "an error".to_owned(),
+        (None, Some(false)) => format!("an error{accepted}"),
         (None, None) => "unknown".to_owned(),
     }
 }

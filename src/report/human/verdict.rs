@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::text::{clean, counted, listed};
+use super::profiles::shows;
 use super::{MOST_LISTED, texts};
 use crate::model::finding::ClientError;
 use crate::model::snapshot::DomainEntry;
@@ -21,15 +22,12 @@ pub fn verdict(snapshot: &Snapshot) -> String {
 
 fn profiles(snapshot: &Snapshot) -> Option<String> {
     let total = snapshot.profiles.len();
-    let views = || snapshot.profiles.iter().map(|entry| &entry.view);
-    let failing: Vec<String> = views()
-        .filter(|view| view.is_served() == Some(false))
-        .map(|view| {
-            let code = view.client_error().map_or("an error".to_owned(), |code| code.to_string());
-            format!("{} with {code}", clean(&view.profile.name))
-        })
+    let entries = || snapshot.profiles.iter();
+    let failing: Vec<String> = entries()
+        .filter(|entry| entry.view.is_served() == Some(false))
+        .map(|entry| format!("{} with {}", clean(&entry.view.profile.name), shows(entry)))
         .collect();
-    let unknown = views().filter(|view| view.is_served().is_none()).count();
+    let unknown = entries().filter(|entry| entry.view.is_served().is_none()).count();
     let of = counted(total, "profile");
     Some(match (failing.len(), unknown, total) {
         (_, _, 0) => return None,
