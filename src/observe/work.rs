@@ -142,15 +142,14 @@ impl<'a> Planner<'a> {
         room: &mut usize,
     ) {
         let key = (Arc::as_ptr(resolver), target, port);
-        let endpoints = match self.hosts.get_mut(&key) {
-            Some(known) => known,
-            None => {
-                let resolution = resolve(self.state, resolver, target, &self.horizon);
-                self.add_target(resolver, target, resolution.verdict);
-                let endpoints =
-                    endpoints_of(self.plan, self.state, resolver, (target, port), resolution);
-                self.hosts.entry(key).or_insert(endpoints)
-            }
+        let endpoints = if let Some(known) = self.hosts.get_mut(&key) {
+            known
+        } else {
+            let resolution = resolve(self.state, resolver, target, &self.horizon);
+            self.add_target(resolver, target, resolution.verdict);
+            let endpoints =
+                endpoints_of(self.plan, self.state, resolver, (target, port), resolution);
+            self.hosts.entry(key).or_insert(endpoints)
         };
         let taken = endpoints.keys.len().min(*room);
         if !endpoints.are_added {

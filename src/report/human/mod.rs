@@ -170,7 +170,7 @@ impl<'a> Page<'a> {
         if hosts.is_empty() {
             return without_hosts(entry).to_owned();
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(room.min(128));
         for (at, host) in hosts.iter().enumerate() {
             let next = host_and_share(host);
             let rest = hosts.len() - at;
