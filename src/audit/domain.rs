@@ -81,7 +81,7 @@ pub(super) fn audit_domain(
     mut sight: impl FnMut(&Arc<Resolver>, &Host) -> Arc<Sight>,
 ) -> DomainAudit {
     let horizon = Horizon::new(now, plan.stale_after());
-    let mut answers = Vec::new();
+    let mut answers = Vec::with_capacity(servers(domain));
     let asked: Vec<Asked> = domain
         .resolvers
         .iter()
@@ -115,11 +115,15 @@ pub(super) fn audit_domain(
 }
 
 fn answered(domain: &PlannedDomain, answers: &[AnswerView]) -> Option<Answered> {
-    let servers: usize = domain.resolvers.iter().map(|resolver| resolver.upstreams.len()).sum();
     let is_usable = |answer: &AnswerView| answer.answer.outcome.is_usable();
     let oldest = answers.iter().map(|answer| answer.at).min()?;
-    let all = answers.len() == servers && answers.iter().all(is_usable);
+    let all = answers.len() == servers(domain) && answers.iter().all(is_usable);
     all.then(|| Answered { resolvers: domain.resolvers.clone(), oldest })
+}
+
+/// How many answers there are where every resolver's servers were asked.
+fn servers(domain: &PlannedDomain) -> usize {
+    domain.resolvers.iter().map(|resolver| resolver.upstreams.len()).sum()
 }
 
 /// What is beyond the bounds: it was not looked at, and is not silently forgotten.

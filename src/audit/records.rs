@@ -1,7 +1,7 @@
 //! record-unexpected, record-missing, record-drift, record-duplicate, weight-starved, port-unusual,
 //! ttl-extreme: the records by themselves and against the list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -223,12 +223,14 @@ fn duplicates(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
     let held = scene.asked.iter().flat_map(|asked| &asked.servers).filter_map(|says| says.held);
     let mut twice: BTreeSet<Host> = BTreeSet::new();
     for answer in held {
-        let mut seen: BTreeSet<Host> = BTreeSet::new();
-        let again =
-            answer.records.iter().map(Record::host).filter(|host| !seen.insert(host.clone()));
-        twice.extend(again);
+        for (at, record) in answer.records.iter().enumerate() {
+            if answer.records[..at].iter().any(|other| other.names_host_of(record)) {
+                twice.insert(record.host());
+            }
+        }
     }
-    for record in by_host(scene).filter(|record| twice.contains(&record.host())) {
+    let is_twice = |record: &&Record| !twice.is_empty() && twice.contains(&record.host());
+    for record in by_host(scene).filter(is_twice) {
         let message = format!("{} names {} more than once", scene.domain.owner, record.host());
         let all = scene.records.iter().filter(|other| other.host() == record.host());
         let records: Value = all.map(|record| Value::from(shown(record))).collect();
@@ -262,18 +264,19 @@ fn shared_addresses(scene: &Scene) -> Vec<(IpAddr, Vec<Host>)> {
     if scene.hosts.len() < 2 {
         return Vec::new();
     }
-    let mut hosts: BTreeMap<(u16, IpAddr), BTreeSet<Host>> = BTreeMap::new();
+    let mut places: Vec<((u16, IpAddr), &Host)> = Vec::new();
     for sight in scene.sights {
-        for address in &sight.resolution.addresses {
-            hosts.entry((sight.host.port, *address)).or_default().insert((*sight.host).clone());
-        }
+        let addresses = sight.resolution.addresses.iter();
+        places.extend(addresses.map(|address| ((sight.host.port, *address), &*sight.host)));
     }
+    places.sort_unstable();
+    places.dedup();
     let mut groups: Vec<(IpAddr, Vec<Host>)> = Vec::new();
-    for ((_, address), shared) in hosts {
-        let shared: Vec<Host> = shared.into_iter().collect();
+    for shared in places.chunk_by(|(one, _), (other, _)| one == other) {
+        let ((_, address), first) = shared[0];
         // One finding a record, whatever many addresses it shares with whom.
-        if shared.len() > 1 && !groups.iter().any(|(_, known)| known[0] == shared[0]) {
-            groups.push((address, shared));
+        if shared.len() > 1 && !groups.iter().any(|(_, known)| known[0] == *first) {
+            groups.push((address, shared.iter().map(|(_, host)| (*host).clone()).collect()));
         }
     }
     groups
@@ -321,11 +324,10 @@ const LONG_TTL: u32 = 86_400;
 fn extreme_ttls(scene: &Scene) -> Option<Arc<Finding>> {
     let says = scene.asked.iter().flat_map(|asked| &asked.servers);
     let authoritative = says.filter_map(|says| says.held).filter(|answer| answer.flags.aa);
-    let ttls: BTreeSet<u32> =
-        authoritative.clone().flat_map(|answer| &answer.records).map(|record| record.ttl).collect();
+    let ttls = || authoritative.clone().flat_map(|answer| &answer.records).map(|record| record.ttl);
     let differs =
         |answer: &Answer| answer.records.windows(2).any(|pair| pair[0].ttl != pair[1].ttl);
-    let (least, most) = (*ttls.first()?, *ttls.last()?);
+    let (least, most) = (ttls().min()?, ttls().max()?);
     let what = match (least, most) {
         _ if authoritative.clone().any(differs) => {
             "differ within the set (RFC 2181 section 5.2)".to_owned()
@@ -344,6 +346,6 @@ fn extreme_ttls(scene: &Scene) -> Option<Arc<Finding>> {
     };
     let draft = Draft::domain(Check::TtlExtreme, scene.domain, message)
         .asking(scene.domain.resolvers.first()?);
-    let ttls: Vec<u32> = ttls.into_iter().collect();
+    let ttls: BTreeSet<u32> = ttls().collect();
     Some(draft.evidence("ttl_seconds", json!(ttls)).done())
 }

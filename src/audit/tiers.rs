@@ -25,11 +25,15 @@ pub(super) fn check(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
             None => values,
         })
     };
-    let Some(all) = scene.hosts.first().map(|_| counted(scene.hosts.len(), "host")) else { return };
+    if scene.hosts.is_empty() {
+        return;
+    }
+    let all = || counted(scene.hosts.len(), "host");
     let (down, up) = (scene.down().count(), scene.up().count());
     let dead = || listed(scene.down().map(|host| &host.host));
     if down == scene.hosts.len() {
-        let message = format!("{} publishes {all} and none answers: {}", scene.domain.name, dead());
+        let message =
+            format!("{} publishes {} and none answers: {}", scene.domain.name, all(), dead());
         let draft = draft(Check::AllHostsDown, message).client_error(Some(NO_KMS_CONTACTED));
         findings.push(draft.evidence("hosts", hosts(scene.down())).done());
     }
@@ -41,8 +45,10 @@ pub(super) fn check(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
         && down + up == scene.hosts.len()
     {
         let message = format!(
-            "{} publishes {all} and only {} answers: the next failure leaves its clients without KMS",
-            scene.domain.name, left.host
+            "{} publishes {} and only {} answers: the next failure leaves its clients without KMS",
+            scene.domain.name,
+            all(),
+            left.host
         );
         findings.push(
             draft(Check::RedundancyLost, message).evidence("hosts", hosts(scene.down())).done(),

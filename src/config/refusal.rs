@@ -45,7 +45,8 @@ impl From<NameError> for Refusal {
 /// Refuses what is written as a URL where a name is wanted, before a part of it could be quoted that
 /// holds a password.
 pub(super) fn no_url(text: &str, example: &str) -> Result<(), Refusal> {
-    if !text.contains("://") && !text.contains('@') {
+    // A scheme ends in a colon, and hardly any name has one.
+    if !text.contains(['@', ':']) || !text.contains("://") && !text.contains('@') {
         return Ok(());
     }
     Err(Refusal::new(

@@ -20,7 +20,6 @@ use crate::model::Name;
 /// takes several times as long, and an estate has hundreds of thousands of series.
 pub(super) struct Family<'a, 'b> {
     definition: &'static Definition,
-    taken: HashSet<u64, FixedState>,
     hashes: RandomState,
     /// The value of the last series, and its text: the next often has the same.
     last: Option<(u64, Vec<u8>)>,
@@ -38,6 +37,9 @@ pub(super) enum Label<'a> {
 pub(super) struct Text<'a> {
     piece: Vec<u8>,
     leave: &'a mut dyn FnMut(&[u8]),
+    /// The label sets of the family that is written. One table for all families: to let it grow anew for
+    /// each takes longer than to fill it.
+    taken: HashSet<u64, FixedState>,
 }
 
 /// Large enough to be worth a call, small enough to stay in the processor's cache.
@@ -46,13 +48,14 @@ const PIECE: usize = 64 << 10;
 impl<'a> Text<'a> {
     /// Nothing yet; [`Text::finish`] makes the last piece leave.
     pub(super) fn new(leave: &'a mut dyn FnMut(&[u8])) -> Self {
-        Self { piece: Vec::with_capacity(PIECE + PIECE / 16), leave }
+        let piece = Vec::with_capacity(PIECE + PIECE / 16);
+        Self { piece, leave, taken: HashSet::default() }
     }
 
     /// The next family.
     pub(super) fn family<'b>(&'b mut self, definition: &'static Definition) -> Family<'b, 'a> {
-        let (taken, hashes) = (HashSet::default(), RandomState::default());
-        Family { definition, taken, hashes, last: None, text: self }
+        self.taken.clear();
+        Family { definition, hashes: RandomState::default(), last: None, text: self }
     }
 
     /// A family of one series without labels.
@@ -80,10 +83,10 @@ impl Family<'_, '_> {
     /// Adds a series; the values stand in the order of the definition's labels.
     pub(super) fn push<const N: usize>(&mut self, values: [Label; N], value: f64) {
         debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
-        if self.taken.is_empty() {
+        if self.text.taken.is_empty() {
             self.push_header();
         }
-        let Text { piece, leave } = &mut *self.text;
+        let Text { piece, leave, taken } = &mut *self.text;
         let start = piece.len();
         piece.extend_from_slice(self.definition.name.as_bytes());
         for (position, (label, value)) in self.definition.labels.iter().zip(values).enumerate() {
@@ -93,7 +96,7 @@ impl Family<'_, '_> {
             match value {
                 Label::Text(text) => push_escaped(text, piece),
                 Label::Number(number) => {
-                    write!(piece, "{number}").expect("memory takes every byte");
+                    piece.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
                 }
             }
             piece.push(b'"');
@@ -101,7 +104,7 @@ impl Family<'_, '_> {
         if N > 0 {
             piece.push(b'}');
         }
-        if !self.taken.insert(self.hashes.hash_one(&piece[start..])) {
+        if !taken.insert(self.hashes.hash_one(&piece[start..])) {
             piece.truncate(start);
             return;
         }

@@ -96,7 +96,9 @@ impl Name {
             .map_err(|_| NameError::Idn(shown(bare)))?;
         let ascii = ascii.strip_suffix('.').unwrap_or(&ascii).to_ascii_lowercase();
         // Digits of other scripts become ASCII, and soft hyphens vanish.
-        check_no_address(&ascii)?;
+        if ascii != bare {
+            check_no_address(&ascii)?;
+        }
         check_labels(&ascii)?;
         check_length(&ascii, MAX_NAME)?;
         Ok(Self(ascii.into()))
@@ -136,7 +138,7 @@ impl Name {
     /// The owner name of a domain's KMS records: `_vlmcs._tcp.<domain>` (RFC 2782).
     #[must_use]
     pub fn owner_of(domain: &Self) -> Self {
-        Self(format!("{SERVICE_PREFIX}{domain}").into())
+        Self([SERVICE_PREFIX, domain.as_str()].concat().into())
     }
 
     /// The text: lower-case, no trailing dot, `.` for the root.

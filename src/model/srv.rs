@@ -25,6 +25,11 @@ impl Record {
         Host { target: self.target.clone(), port: self.port }
     }
 
+    /// Whether both name one host.
+    pub fn names_host_of(&self, other: &Self) -> bool {
+        self.port == other.port && self.target == other.target
+    }
+
     /// What counts when two servers are compared: everything but the TTL, which counts down in
     /// caches.
     pub fn identity(&self) -> (&Name, u16, u16, u16) {
@@ -60,8 +65,7 @@ pub const KMS_PORT: u16 = 1688;
 pub fn naming_hosts<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<&'a Record> {
     let mut naming: Vec<&Record> = Vec::with_capacity(4);
     for record in records.filter(|record| !record.target.is_root()) {
-        let is_same = |known: &&Record| known.port == record.port && known.target == record.target;
-        if !naming.iter().any(is_same) {
+        if !naming.iter().any(|known| known.names_host_of(record)) {
             naming.push(record);
         }
     }

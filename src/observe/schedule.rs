@@ -297,6 +297,9 @@ impl Schedule {
 
     /// Who is no longer asked at all has dropped what was under way: nothing will end there.
     fn drop_flights(&mut self, keys: &[LookupKey]) {
+        if self.index.is_empty() {
+            return;
+        }
         let upstreams: HashSet<&Upstream> = keys.iter().map(|key| &*key.upstream).collect();
         let is_dropped = |key: &Key| match key {
             Key::Lookup(lookup) => !upstreams.contains(&*lookup.upstream),

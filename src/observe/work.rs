@@ -142,14 +142,15 @@ impl<'a> Planner<'a> {
         room: &mut usize,
     ) {
         let key = (Arc::as_ptr(resolver), target, port);
-        if !self.hosts.contains_key(&key) {
+        let endpoints = if let Some(known) = self.hosts.get_mut(&key) {
+            known
+        } else {
             let resolution = resolve(self.state, resolver, target, &self.horizon);
             self.add_target(resolver, target, resolution.verdict);
             let endpoints =
                 endpoints_of(self.plan, self.state, resolver, (target, port), resolution);
-            self.hosts.insert(key, endpoints);
-        }
-        let Some(endpoints) = self.hosts.get_mut(&key) else { return };
+            self.hosts.entry(key).or_insert(endpoints)
+        };
         let taken = endpoints.keys.len().min(*room);
         if !endpoints.are_added {
             self.work.endpoints.extend(endpoints.keys[..taken].iter().cloned());

@@ -118,7 +118,7 @@ impl<'a> Report<'a> {
         let row = |view: &HostView| {
             let endpoints = hops::endpoints(self.snapshot, &view.host).rows;
             vec![
-                short_host(&view.host).into(),
+                short_host(&view.host).into_owned().into(),
                 Cell::marked(state_of(view.status), view.status.as_str()),
                 bounded(endpoints.iter().map(|row| in_words(row)).collect()),
                 listed(&texts(&view.domains), MOST_LISTED).into(),

@@ -93,7 +93,7 @@ pub(super) fn cell_text(cell: &preflight::Cell) -> String {
         Timed(word, None) => word.clone(),
         Timed(word, Some(took)) => format!("{word} {}", short_duration(*took)),
         Time(took) => took.map(short_duration).unwrap_or_default(),
-        Share(share) => percent(*share),
+        Share(share) => percent(*share).into_owned(),
     }
 }
 

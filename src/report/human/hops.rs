@@ -80,7 +80,7 @@ fn host_row(snapshot: &Snapshot, host: &DomainHost) -> Vec<String> {
         .filter_map(|endpoint| Some((endpoint, endpoint.probe.as_deref()?)))
         .map(|(endpoint, probe)| format!("{} {}", endpoint.address, probe.outcome))
         .collect();
-    vec![short_host(&host.host), host.status.to_string(), listed(&seen, MOST_LISTED)]
+    vec![short_host(&host.host).into_owned(), host.status.to_string(), listed(&seen, MOST_LISTED)]
 }
 
 /// What the endpoints of a host did.

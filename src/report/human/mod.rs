@@ -9,6 +9,7 @@ pub(super) mod preflight;
 pub(super) mod profiles;
 mod verdict;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use index::Index;
@@ -169,7 +170,7 @@ impl<'a> Page<'a> {
         if hosts.is_empty() {
             return without_hosts(entry).to_owned();
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(room.min(128));
         for (at, host) in hosts.iter().enumerate() {
             let next = host_and_share(host);
             let rest = hosts.len() - at;
@@ -294,17 +295,27 @@ pub(super) fn without_hosts(entry: &DomainEntry) -> &'static str {
 }
 
 pub(super) fn host_and_share(host: &DomainHost) -> String {
-    format!("{} {} {}", short_host(&host.host), percent(host.share), host.status)
+    [&*short_host(&host.host), &percent(host.share), host.status.as_str()].join(" ")
 }
 
 /// The port shows only where it is not the usual one.
-pub(super) fn short_host(host: &Host) -> String {
-    if host.port == KMS_PORT { host.target.to_string() } else { host.to_string() }
+pub(super) fn short_host(host: &Host) -> Cow<'_, str> {
+    match host.port {
+        KMS_PORT => host.target.as_str().into(),
+        _ => host.to_string().into(),
+    }
 }
 
-pub(super) fn percent(share: f64) -> String {
+/// Nearly every host has one of these shares, and to round a float in decimal takes long.
+pub(super) fn percent(share: f64) -> Cow<'static, str> {
     let percent = share * 100.0;
-    if percent > 0.0 && percent < 0.5 { "<1 %".to_owned() } else { format!("{percent:.0} %") }
+    match percent {
+        0.0 => "0 %".into(),
+        50.0 => "50 %".into(),
+        100.0 => "100 %".into(),
+        _ if percent > 0.0 && percent < 0.5 => "<1 %".into(),
+        _ => format!("{percent:.0} %").into(),
+    }
 }
 
 pub(super) fn texts(names: &[Name]) -> Vec<&str> {

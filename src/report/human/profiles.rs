@@ -115,7 +115,7 @@ fn hosts(entries: &[ProfileEntry]) -> Vec<&Host> {
 
 /// The head, and a line a profile.
 fn lines(entries: &[ProfileEntry], hosts: &[&Host]) -> Vec<String> {
-    let names = hosts.iter().map(|host| short_host(host));
+    let names = hosts.iter().map(|host| short_host(host).into_owned());
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(entries.len() + 1);
     let head = ["profile", "finds hosts in", "clients show"].map(str::to_owned);
     rows.push(head.into_iter().chain(names).collect());
