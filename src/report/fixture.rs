@@ -293,6 +293,7 @@ pub(crate) fn entry(
         answers,
         records: records.to_vec(),
         hosts: domain_hosts(records),
+        seen: Vec::new(),
         left_out: LeftOut::default(),
         audited: time("2026-03-01T12:00:00.4Z"),
     };
@@ -337,6 +338,7 @@ pub(crate) fn host(
         host: named_host(target),
         status,
         paths: vec![(path.clone(), status)],
+        last_up: None,
         domains: domains.iter().map(|text| name(text)).collect(),
         endpoints: vec![EndpointView {
             path,

@@ -128,6 +128,7 @@ fn host_over_paths(own: &[HostStatus], foreign: HostStatus) -> Snapshot {
             .chain([(path(250), foreign)])
             .map(|(path, status)| (Arc::new(path), status))
             .collect(),
+        last_up: None,
         domains: vec![fixture::name("east.example")],
         endpoints: Vec::new(),
     };
@@ -374,6 +375,7 @@ fn any_host() -> impl Strategy<Value = Arc<HostView>> {
             host: Host { target, port },
             status: HostStatus::Up,
             paths,
+            last_up: None,
             domains: Vec::new(),
             endpoints: endpoints.collect(),
         })
