@@ -62,6 +62,7 @@ fn estate() -> Snapshot {
         hosts,
         findings: Vec::new(),
         profiles: Vec::new(),
+        departed: Vec::new(),
         summary: Summary { domains: DOMAINS, hosts: HOSTS, endpoints: HOSTS, ..Summary::default() },
     }
 }

@@ -142,7 +142,10 @@ impl History {
     }
 
     /// The servers of the domain of which nothing was heard yet.
-    pub fn unheard<'a>(&'a self, owner: &Name) -> impl Iterator<Item = &'a Arc<Upstream>> + use<'a> {
+    pub fn unheard<'a>(
+        &'a self,
+        owner: &Name,
+    ) -> impl Iterator<Item = &'a Arc<Upstream>> + use<'a> {
         let tracks = self.domains.get(owner).map_or(&[][..], |past| &past.tracks);
         tracks.iter().filter(|track| !track.is_heard).map(|track| &track.upstream)
     }
@@ -212,8 +215,7 @@ impl History {
     /// The past of a domain as it is planned now.
     fn past(&mut self, domain: &PlannedDomain, before: Option<Past>) -> Past {
         let was_watched = before.as_ref().is_some_and(|past| past.was_watched);
-        let mut known: Vec<Track> =
-            before.map_or_else(Vec::new, |past| past.tracks.into_vec());
+        let mut known: Vec<Track> = before.map_or_else(Vec::new, |past| past.tracks.into_vec());
         let mut tracks: Vec<Track> = Vec::new();
         for upstream in asked(domain) {
             if tracks.iter().any(|track| track.upstream == *upstream) {
@@ -297,13 +299,7 @@ impl History {
         turn.past.tracks[at].is_heard = true;
     }
 
-    fn turned(
-        &mut self,
-        key: &EndpointKey,
-        was_up: Option<Timestamp>,
-        is_up: bool,
-        at: Timestamp,
-    ) {
+    fn turned(&mut self, key: &EndpointKey, was_up: Option<Timestamp>, is_up: bool, at: Timestamp) {
         let known = self.endpoints.get(key).copied();
         let last_up = match (is_up, was_up, known) {
             (true, ..) => at,
@@ -388,9 +384,8 @@ impl Turn<'_> {
     fn lacks_others(&mut self, shown: &[&Record], before: Option<Timestamp>) {
         for place in 0..self.past.tracks[self.at].rows.len() {
             let row = &mut self.past.tracks[self.at].rows[place];
-            let is_its = |record: &&Record| {
-                row.host.port == record.port && row.host.target == record.target
-            };
+            let is_its =
+                |record: &&Record| row.host.port == record.port && row.host.target == record.target;
             if row.gone.is_some() || shown.iter().any(is_its) {
                 continue;
             }
@@ -447,8 +442,7 @@ impl Turn<'_> {
     fn tell_changed(&mut self, place: usize, was: (u16, u16)) {
         let row = self.row(place);
         let is_same = |other: &Row| {
-            other.host == row.host
-                && (other.priority, other.weight) == (row.priority, row.weight)
+            other.host == row.host && (other.priority, other.weight) == (row.priority, row.weight)
         };
         if !self.past.is_shown_beside(self.at, is_same) {
             let mut evidence = values(row);
@@ -470,8 +464,9 @@ impl Turn<'_> {
         for (name, at) in [("first_seen", first_seen), ("last_seen", last_seen)] {
             evidence.extend(at.map(|at| (name.to_owned(), at.to_string().into())));
         }
-        let mut servers: Vec<Arc<str>> =
-            of_host().map(|(track, _)| self.servers[&track.upstream].witness.server.clone()).collect();
+        let mut servers: Vec<Arc<str>> = of_host()
+            .map(|(track, _)| self.servers[&track.upstream].witness.server.clone())
+            .collect();
         servers.dedup();
         self.tell(EventKind::Vanished, place, servers, evidence);
     }
@@ -479,7 +474,14 @@ impl Turn<'_> {
     fn tell(&mut self, kind: EventKind, place: usize, servers: Vec<Arc<str>>, evidence: Evidence) {
         let host = Some(self.row(place).host.clone());
         let domain = Some(self.past.domain.clone());
-        self.entries.push(Entry::Event(Event { at: self.now, kind, domain, host, servers, evidence }));
+        self.entries.push(Entry::Event(Event {
+            at: self.now,
+            kind,
+            domain,
+            host,
+            servers,
+            evidence,
+        }));
     }
 
     fn row(&self, place: usize) -> &Row {
@@ -489,9 +491,9 @@ impl Turn<'_> {
     /// What all servers showed of the host.
     fn rows_of(&self, host: &Host) -> impl Iterator<Item = (&Track, &Row)> {
         let tracks = self.past.tracks.iter();
-        tracks.flat_map(|track| track.rows.iter().map(move |row| (track, row))).filter(
-            move |(_, row)| row.host == *host,
-        )
+        tracks
+            .flat_map(|track| track.rows.iter().map(move |row| (track, row)))
+            .filter(move |(_, row)| row.host == *host)
     }
 
     fn witness(&self) -> Witness {

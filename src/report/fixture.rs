@@ -229,6 +229,7 @@ pub(crate) fn snapshot(
         hosts,
         findings,
         profiles: Vec::new(),
+        departed: Vec::new(),
         summary,
     }
 }
