@@ -11,7 +11,8 @@ use super::preflight::RunJson;
 use crate::model::discovery::{Choice, Effect, Failover, Step};
 use crate::model::finding::{ClientError, Evidence, FindingId};
 use crate::model::snapshot::{
-    AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut, ProfileEntry,
+    AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
+    ProfileEntry, SeenHost,
 };
 use crate::model::{
     Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path, Preflight,
@@ -129,19 +130,22 @@ struct DomainJson<'a> {
     kms: KmsMode,
     #[serde(serialize_with = "each::<_, AnswerJson, _>")]
     answers: &'a [AnswerView],
-    #[serde(serialize_with = "each::<_, DomainHostJson, _>")]
-    hosts: &'a [DomainHost],
+    hosts: Vec<DomainHostJson<'a>>,
+    /// Hosts that left lately.
+    vanished: Vec<VanishedJson<'a>>,
     left_out: LeftOut,
 }
 
 impl<'a> From<&'a DomainEntry> for DomainJson<'a> {
     fn from(entry: &'a DomainEntry) -> Self {
+        let view = &*entry.view;
         Self {
             name: &entry.view.domain.name,
             status: entry.status,
             kms: entry.view.domain.kms,
             answers: &entry.view.answers,
-            hosts: &entry.view.hosts,
+            hosts: view.hosts.iter().map(|host| DomainHostJson::of(host, view)).collect(),
+            vanished: view.vanished().map(VanishedJson::from).collect(),
             left_out: entry.view.left_out,
         }
     }
@@ -205,10 +209,14 @@ struct DomainHostJson<'a> {
     share: f64,
     live_share: f64,
     status: HostStatus,
+    /// By some server; null where no history is kept.
+    first_seen: Option<Timestamp>,
+    last_seen: Option<Timestamp>,
 }
 
-impl<'a> From<&'a DomainHost> for DomainHostJson<'a> {
-    fn from(host: &'a DomainHost) -> Self {
+impl<'a> DomainHostJson<'a> {
+    fn of(host: &'a DomainHost, view: &DomainView) -> Self {
+        let seen = view.seen_of(&host.host);
         Self {
             target: &host.host.target,
             port: host.host.port,
@@ -217,6 +225,37 @@ impl<'a> From<&'a DomainHost> for DomainHostJson<'a> {
             share: host.share,
             live_share: host.live_share,
             status: host.status,
+            first_seen: seen.map(|seen| seen.first_seen),
+            last_seen: seen.map(|seen| seen.last_seen),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct VanishedJson<'a> {
+    target: &'a Name,
+    port: u16,
+    priority: u16,
+    weight: u16,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    /// Since when all servers that ever showed it lack it.
+    gone: Timestamp,
+}
+
+impl<'a> From<(&'a SeenHost, Timestamp)> for VanishedJson<'a> {
+    fn from((seen, gone): (&'a SeenHost, Timestamp)) -> Self {
+        let SeenHost { host, priority, weight, first_seen, last_seen, .. } = seen;
+        let (priority, weight) = (*priority, *weight);
+        let (first_seen, last_seen) = (*first_seen, *last_seen);
+        Self {
+            target: &host.target,
+            port: host.port,
+            priority,
+            weight,
+            first_seen,
+            last_seen,
+            gone,
         }
     }
 }
@@ -226,6 +265,8 @@ struct HostJson<'a> {
     target: &'a Name,
     port: u16,
     status: HostStatus,
+    /// When one of its endpoints answered last, as far as anybody remembers.
+    last_up: Option<Timestamp>,
     domains: &'a [Name],
     #[serde(serialize_with = "probed")]
     endpoints: &'a [EndpointView],
@@ -237,6 +278,7 @@ impl<'a> From<&'a std::sync::Arc<HostView>> for HostJson<'a> {
             target: &view.host.target,
             port: view.host.port,
             status: view.status,
+            last_up: view.last_up,
             domains: &view.domains,
             endpoints: &view.endpoints,
         }
