@@ -4,6 +4,7 @@
 //! causes. What it makes is the same as if it had audited everything anew.
 
 mod causes;
+pub mod changes;
 mod domain;
 mod draft;
 mod exceptions;

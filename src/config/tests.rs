@@ -41,6 +41,9 @@ fn defaults_are_those_of_the_contract() {
         show(&loaded.plan),
         r#"[audit]
 interval = "1m"
+stale_after = "7d"
+vanished_for = "1d"
+settle = "30m"
 
 [dns]
 timeout = "2s"
@@ -469,8 +472,8 @@ const RULES: &[(&str, &str)] = &[
         "2:11: exception[0].checks[0]: \"redundancy-non\" is no check; did you mean redundancy-none?",
     ),
     (
-        "[[exception]]\nchecks = [\"record-stale\"]\nseverity = \"off\"\nreason = \"r\"",
-        "2:11: exception[0].checks[0]: \"record-stale\" is not in this version; remove it",
+        "[[exception]]\nchecks = [\"record-aged\"]\nseverity = \"off\"\nreason = \"r\"",
+        "2:11: exception[0].checks[0]: \"record-aged\" is not in this version; remove it",
     ),
     (
         "[[exception]]\nchecks = []\nseverity = \"off\"\nreason = \"r\"",
@@ -952,6 +955,8 @@ fn ten_thousand_domains_are_read_at_once() {
 /// All of a plan but its compiled globs, which the patterns stand for, and its test-only port.
 fn assert_same(left: &Plan, right: &Plan) {
     assert_eq!((left.interval, left.dns, left.probe), (right.interval, right.dns, right.probe));
+    let lasting = |plan: &Plan| [plan.record_stale_after, plan.vanished_for, plan.settle];
+    assert_eq!(lasting(left), lasting(right));
     assert_eq!(left.resolvers, right.resolvers);
     assert_eq!(left.domains, right.domains);
     assert_eq!(left.profiles, right.profiles);

@@ -11,7 +11,7 @@ use crate::model::discovery::{Choice, Effect, End, Failover, Failure, Reason, St
 use crate::model::finding::{ClientError, FindingId};
 use crate::model::snapshot::{
     AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
-    ProfileEntry, ProfileView, Summary,
+    ProfileEntry, ProfileView, SeenHost, Summary,
 };
 use crate::model::{
     Answer, Check, Discovery, Finding, FindingState, Flags, Host, KmsMode, Labels, LookupOutcome,
@@ -317,6 +317,18 @@ fn domain_hosts(records: &[Record]) -> Vec<DomainHost> {
         status: HostStatus::Up,
     });
     hosts.collect()
+}
+
+/// That a host was seen for a month; `gone` where it left.
+pub(crate) fn seen(target: &str, gone: Option<&str>) -> SeenHost {
+    SeenHost {
+        host: named_host(target),
+        priority: 0,
+        weight: 0,
+        first_seen: time("2026-02-01T00:00:00Z"),
+        last_seen: time("2026-03-01T11:00:00Z"),
+        gone: gone.map(time),
+    }
 }
 
 /// A host with one endpoint.

@@ -562,7 +562,9 @@ mod tests {
             "name": "south.example", "status": "critical", "kms": "required",
             "answers": [answer("10.0.0.53"), answer("10.0.0.54:5353")],
             "hosts": [{ "target": "kms-n2.north.example", "port": 1688, "priority": 0, "weight": 0,
-                        "share": 1.0, "live_share": 0.0, "status": "down" }],
+                        "share": 1.0, "live_share": 0.0, "status": "down",
+                        "first_seen": null, "last_seen": null }],
+            "vanished": [],
             "left_out": { "records": 0, "addresses": 0, "endpoints": 0 },
         });
         let south = json_domain(&snapshot, &fixture::name("south.example")).expect("configured");
@@ -570,6 +572,27 @@ mod tests {
         assert_eq!(parsed(&json_domains(&snapshot))[4], expected);
         assert_eq!(parsed(&json(&snapshot))["domains"][4], expected);
         assert!(json_domain(&snapshot, &fixture::name("unknown.example")).is_none());
+    }
+
+    #[test]
+    fn what_was_seen_is_told_of_what_is_there_and_of_what_left() {
+        let mut snapshot = fixture::troubled();
+        let entry = &mut snapshot.domains[4];
+        let view = std::sync::Arc::get_mut(&mut entry.view).expect("not shared");
+        view.seen = vec![
+            fixture::seen("kms-n1.north.example", Some("2026-03-01T11:00:01Z")),
+            fixture::seen("kms-n2.north.example", None),
+        ];
+        let host = std::sync::Arc::get_mut(&mut snapshot.hosts[3]).expect("not shared");
+        host.last_up = Some(fixture::time("2026-03-01T11:59:59Z"));
+        let south = &parsed(&json(&snapshot))["domains"][4];
+        let (first, last) = ("2026-02-01T00:00:00Z", "2026-03-01T11:00:00Z");
+        assert_eq!(south["hosts"][0]["first_seen"], first);
+        assert_eq!(south["hosts"][0]["last_seen"], last);
+        let vanished = value!([{ "target": "kms-n1.north.example", "port": 1688, "priority": 0, "weight": 0,
+                                 "first_seen": first, "last_seen": last, "gone": "2026-03-01T11:00:01Z" }]);
+        assert_eq!(south["vanished"], vanished);
+        assert_eq!(parsed(&json_hosts(&snapshot))[3]["last_up"], "2026-03-01T11:59:59Z");
     }
 
     #[test]
@@ -581,6 +604,7 @@ mod tests {
         host.endpoints.push(unprobed);
         let expected = value!({
             "target": "kms-n2.north.example", "port": 1688, "status": "down",
+            "last_up": null,
             "domains": ["north.example", "south.example"],
             "endpoints": [{ "address": "10.3.0.2", "path": "", "outcome": "refused",
                             "connect_seconds": null, "bind_seconds": null,
