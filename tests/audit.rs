@@ -16,6 +16,8 @@ mod auditor;
 mod config;
 #[path = "audit/estate.rs"]
 mod estate;
+#[path = "audit/history.rs"]
+mod history;
 #[path = "audit/properties.rs"]
 mod properties;
 #[path = "audit/scenario.rs"]

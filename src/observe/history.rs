@@ -158,7 +158,7 @@ impl History {
         (answer, at): (&Answer, Timestamp),
     ) {
         let Some(beat) = self.servers.get_mut(&key.upstream) else { return };
-        beat.last = Some(at);
+        beat.last = beat.last.max(Some(at));
         if !before.is_some_and(|(before, _)| shows_the_same(before, answer)) {
             self.compare(key, before.map(|(_, at)| at), answer, at);
         }
@@ -173,7 +173,7 @@ impl History {
     ) {
         if is_up {
             match self.paths.get_mut(&key.path) {
-                Some(beat) => beat.last = Some(at),
+                Some(beat) => beat.last = beat.last.max(Some(at)),
                 None => {
                     let beat = Beat { last: Some(at), ..Beat::new(witness_of(&key.path)) };
                     self.paths.insert(key.path.clone(), beat);
