@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
         "src/audit/",
         &["model", "client", "observe::history", "observe::state", "observe::resolution"],
     ),
-    pure("src/observe/history.rs", &["model"]),
+    pure("src/observe/history", &["model"]),
     pure("src/observe/state.rs", &["model", "observe::history"]),
     pure("src/observe/resolution.rs", &["model", "observe::state"]),
     pure("src/observe/work.rs", &["model", "observe::state", "observe::resolution"]),
