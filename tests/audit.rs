@@ -18,6 +18,8 @@ mod config;
 mod estate;
 #[path = "audit/history.rs"]
 mod history;
+#[path = "audit/journal.rs"]
+mod journal;
 #[path = "audit/properties.rs"]
 mod properties;
 #[path = "audit/scenario.rs"]
