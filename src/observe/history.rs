@@ -156,7 +156,7 @@ impl History {
         (answer, at): (&Answer, Timestamp),
     ) {
         let Some(beat) = self.servers.get_mut(&key.upstream) else { return };
-        beat.last = beat.last.max(Some(at));
+        beat.saw(at);
         if !before.is_some_and(|(before, _)| shows_the_same(before, answer)) {
             self.compare(key, before.map(|(_, at)| at), answer, at);
         }
@@ -170,13 +170,10 @@ impl History {
         (is_up, at): (bool, Timestamp),
     ) {
         if is_up {
-            match self.paths.get_mut(&key.path) {
-                Some(beat) => beat.last = beat.last.max(Some(at)),
-                None => {
-                    let beat = Beat { last: Some(at), ..Beat::new(witness_of(&key.path)) };
-                    self.paths.insert(key.path.clone(), beat);
-                }
+            if !self.paths.contains_key(&key.path) {
+                self.paths.insert(key.path.clone(), Beat::new(witness_of(&key.path)));
             }
+            self.paths.get_mut(&key.path).into_iter().for_each(|beat| beat.saw(at));
         }
         if before.is_none_or(|(was_up, _)| was_up != is_up) {
             self.turned(key, before.filter(|(was_up, _)| *was_up).map(|(_, at)| at), is_up, at);
@@ -336,6 +333,10 @@ impl Track {
 impl Beat {
     fn new(witness: Witness) -> Self {
         Self { witness, last: None, told: None }
+    }
+
+    fn saw(&mut self, at: Timestamp) {
+        self.last = self.last.max(Some(at));
     }
 }
 

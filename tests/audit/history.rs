@@ -11,8 +11,8 @@ use kmswatch::model::journal::{Entry, Remembered, SeenEndpoint, SeenRecord, Seen
 use kmswatch::model::snapshot::SeenHost;
 use kmswatch::model::srv::naming_hosts;
 use kmswatch::model::{
-    Check, EndpointKey, Finding, Host, LookupKey, Name, Observation, Plan, PlannedDomain, Snapshot,
-    Upstream,
+    Check, EndpointKey, Finding, Host, LookupKey, Name, Observation, Plan, PlannedDomain, Record,
+    Snapshot, Upstream,
 };
 use kmswatch::observe::state::{Changes, State};
 use proptest::prelude::*;
@@ -214,7 +214,7 @@ fn of_server(
             continue;
         }
         let named: Vec<Host> =
-            naming_hosts(answer.records.iter()).into_iter().map(|record| record.host()).collect();
+            naming_hosts(answer.records.iter()).into_iter().map(Record::host).collect();
         for host in &named {
             let new = Shown { first: *at, last: *at, gone: None };
             let known = shown.entry(host.clone()).or_insert(new);
