@@ -62,6 +62,7 @@ fn estate() -> Snapshot {
         hosts,
         findings: Vec::new(),
         profiles: Vec::new(),
+        departed: Vec::new(),
         summary: Summary { domains: DOMAINS, hosts: HOSTS, endpoints: HOSTS, ..Summary::default() },
     }
 }
@@ -121,6 +122,7 @@ fn domain(at: usize, resolver: &Arc<Resolver>) -> DomainEntry {
         domain: Arc::new(planned),
         answers: answers.collect(),
         hosts: hosts.collect(),
+        seen: Vec::new(),
         records,
         is_known: true,
         left_out: LeftOut::default(),
@@ -136,6 +138,7 @@ fn host(at: usize, path: &Arc<Path>) -> Arc<HostView> {
         host: Host { target: target(at), port: 1688 },
         status: HostStatus::Up,
         paths: vec![(path.clone(), HostStatus::Up)],
+        last_up: None,
         domains: Vec::new(),
         endpoints: vec![EndpointView {
             path: path.clone(),

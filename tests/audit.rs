@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use kmswatch::audit::{Auditor, Memory};
+use kmswatch::model::journal::Remembered;
 use kmswatch::model::snapshot::HostStatus;
-use kmswatch::model::{Check, EndpointKey, LookupKey, Observation, Snapshot};
+use kmswatch::model::{Check, EndpointKey, LookupKey, Observation, Plan, Snapshot};
 use kmswatch::observe::state::{Changes, State};
 
 #[path = "audit/auditor.rs"]
@@ -15,6 +16,10 @@ mod auditor;
 mod config;
 #[path = "audit/estate.rs"]
 mod estate;
+#[path = "audit/history.rs"]
+mod history;
+#[path = "audit/journal.rs"]
+mod journal;
 #[path = "audit/properties.rs"]
 mod properties;
 #[path = "audit/scenario.rs"]
@@ -26,7 +31,7 @@ use scenario::{Case, clients, findings, hosts, start, told};
 fn every_scenario_has_exactly_its_findings() {
     let mut wrong = Vec::new();
     for case in all_cases() {
-        let snapshot = audited(&case, case.seen.iter());
+        let snapshot = watched(&case);
         compare(&mut wrong, &case, &case.findings, &findings(&snapshot));
         if let Some(expected) = &case.hosts {
             compare(&mut wrong, &case, expected, &hosts(&snapshot));
@@ -60,7 +65,7 @@ fn every_built_check_has_a_firing_and_a_quiet_case() {
 #[test]
 fn every_finding_speaks_and_has_its_own_id() {
     for case in all_cases() {
-        let snapshot = audited(&case, case.seen.iter());
+        let snapshot = watched(&case);
         let ids: BTreeSet<&str> = snapshot.findings.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids.len(), snapshot.findings.len(), "{}: {}: {ids:?}", case.file, case.name);
         for finding in &snapshot.findings {
@@ -95,7 +100,7 @@ fn no_remedy_against_a_failure_removes_a_host_that_works() {
     ];
     let mut removals = 0;
     for case in all_cases() {
-        let snapshot = audited(&case, case.seen.iter());
+        let snapshot = watched(&case);
         for finding in snapshot.findings.iter().filter(|one| against_failure.contains(&one.check)) {
             let is_removal =
                 |line: &&str| line.contains("Remove-Dns") || line.contains("update delete");
@@ -124,7 +129,7 @@ fn the_order_of_observations_changes_nothing() {
 #[test]
 fn auditing_after_every_observation_ends_the_same() {
     for case in all_cases() {
-        let mut state = State::default();
+        let mut state = watching(&case.plan);
         let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Once);
         for observation in &case.seen {
             let at = when(observation);
@@ -156,11 +161,30 @@ fn all_cases() -> Vec<Case> {
 }
 
 fn audited<'a>(case: &Case, seen: impl Iterator<Item = &'a Observation>) -> Snapshot {
-    let mut state = State::default();
+    let mut state = watching(&case.plan);
     seen.for_each(|observation| state.record(observation.clone()));
     let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Once);
     let changes = state.take_changes();
     auditor.audit(&state, &changes, case.now)
+}
+
+/// As the daemon sees it: an audit at each moment at which something was seen, and one at the end.
+fn watched(case: &Case) -> Snapshot {
+    let mut state = watching(&case.plan);
+    let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Watching);
+    for moment in case.seen.chunk_by(|one, next| when(one) == when(next)) {
+        moment.iter().for_each(|observation| state.record(observation.clone()));
+        let changes = state.take_changes();
+        auditor.audit(&state, &changes, when(&moment[0]));
+    }
+    auditor.audit(&state, &Changes::default(), case.now)
+}
+
+/// A state that keeps a history, and remembers nothing yet.
+fn watching(plan: &Plan) -> State {
+    let mut state = State::default();
+    state.remember(plan, &Remembered::default());
+    state
 }
 
 fn when(observation: &Observation) -> jiff::Timestamp {

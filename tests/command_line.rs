@@ -421,7 +421,7 @@ fn a_check_or_a_code_is_explained_however_it_is_written() {
     assert_eq!(page, explained(&["SRV-Missing"]));
     assert!(page.starts_with("# srv-missing\n") && page.contains("## Mend\n"), "{page}");
     assert!(page.contains("\n    slmgr.vbs /sdns  # on the KMS host\n"), "{page}");
-    let later = explained(&["record-vanished"]);
+    let later = explained(&["record-aged"]);
     assert!(later.contains("This version does not raise this check."), "{later}");
     let code = explained(&["0xC004F074"]);
     for spelling in ["0xc004f074", "C004F074", "c004f074", "0XC004F074"] {

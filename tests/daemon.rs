@@ -502,7 +502,13 @@ fn a_probe_observes_its_domain_now_and_shows_that_domain_only() {
     let up =
         format!("kmswatch_host_up{{domain=\"d3.test\",target=\"new.test\",port=\"{port}\"}} 1");
     assert!(text.lines().any(|line| line == up), "a new target is resolved and probed: {text}");
-    assert!(!text.contains("kms1.test"), "{text}");
+    let of_vanished = text.lines().filter(|line| line.contains("kms1.test"));
+    let families: BTreeSet<&str> = of_vanished.filter_map(|line| line.split('{').next()).collect();
+    let outlive = ["kmswatch_record_first_seen", "kmswatch_record_last_seen"]
+        .map(|name| format!("{name}_timestamp_seconds"));
+    assert_eq!(families, outlive.iter().map(String::as_str).collect(), "{text}");
+    let vanished = "kmswatch_findings{domain=\"d3.test\",check=\"record-vanished\",severity=\"critical\",state=\"active\"} 1";
+    assert!(text.lines().any(|line| line == vanished), "{text}");
     let now = ["_vlmcs._tcp.d3.test SRV 1", "kms0.test A 1", "kms0.test AAAA 1"];
     let now = now.into_iter().chain(["new.test A 1", "new.test AAAA 1"]);
     assert_eq!(asked_since(&crowd, &before), set(now));

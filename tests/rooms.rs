@@ -43,8 +43,12 @@ const EVERYTHING_BUT_CLI: &[&str] = &[
 const RULES: &[Rule] = &[
     pure("src/model/", &[]),
     pure("src/client/", &["model"]),
-    pure("src/audit/", &["model", "client", "observe::state", "observe::resolution"]),
-    pure("src/observe/state.rs", &["model"]),
+    pure(
+        "src/audit/",
+        &["model", "client", "observe::history", "observe::state", "observe::resolution"],
+    ),
+    pure("src/observe/history", &["model"]),
+    pure("src/observe/state.rs", &["model", "observe::history"]),
     pure("src/observe/resolution.rs", &["model", "observe::state"]),
     pure("src/observe/work.rs", &["model", "observe::state", "observe::resolution"]),
     pure("src/preflight/", &["model", "observe::state", "observe::resolution"]),

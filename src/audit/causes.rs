@@ -121,9 +121,10 @@ impl Causes {
         self.findings
     }
 
-    /// srv-missing and srv-empty > record-missing, where they hold for every resolver that lacks it.
+    /// srv-missing and srv-empty > record-vanished > record-missing; the former where they hold for every
+    /// resolver that lost or lacks it.
     fn explain_missing(&mut self, audit: &DomainAudit) {
-        for (id, resolvers) in &audit.lacking {
+        for (id, resolvers) in audit.vanished.lost.iter().chain(&audit.lacking) {
             let Some(lesser) = self.index.get(id).copied() else { continue };
             let absent = |resolver: &Arc<str>| {
                 let is = |finding: &&Arc<Finding>| {
@@ -140,6 +141,12 @@ impl Causes {
             let greater: Option<Vec<usize>> = resolvers.iter().map(absent).collect();
             if let Some(first) = greater.and_then(|greater| greater.first().copied()) {
                 self.suppress(lesser, first);
+            }
+        }
+        for (missing, vanished) in &audit.vanished.explains {
+            let at = |id| self.index.get(id).copied();
+            if let (Some(lesser), Some(greater)) = (at(missing), at(vanished)) {
+                self.suppress(lesser, greater);
             }
         }
     }

@@ -7,13 +7,15 @@ use jiff::Timestamp;
 use crate::client::shares::{self as client, Offer, shares};
 use crate::model::finding::FindingId;
 use crate::model::observation::MAX_ENDPOINTS;
-use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus, LeftOut};
+use crate::model::snapshot::{AnswerView, DomainHost, DomainView, HostStatus, LeftOut, SeenHost};
 use crate::model::srv::naming_hosts;
 use crate::model::{
     Answer, Finding, Host, KmsMode, Plan, PlannedDomain, Record, Resolver, Upstream,
 };
+use crate::observe::history::Past;
 use crate::observe::state::{Horizon, State};
 
+use super::past::{self, Vanished};
 use super::sight::{Sight, status};
 use super::{lookups, records, tiers};
 
@@ -27,12 +29,16 @@ pub(super) struct DomainAudit {
     pub(super) sights: Vec<Arc<Sight>>,
     /// Which resolvers lack the host that a record-missing is about.
     pub(super) lacking: Vec<(FindingId, Vec<Arc<str>>)>,
+    /// What its record-vanished explain, and by what they may be explained.
+    pub(super) vanished: Vanished,
     /// Until then, only a new observation changes it.
     pub(super) expires: Timestamp,
     /// What the estate would else look up in the view, once for each domain with each audit.
     pub(super) answered: Option<Answered>,
     /// Whether some host is down.
     pub(super) has_down: bool,
+    /// Whether some host vanished.
+    pub(super) has_gone: bool,
 }
 
 /// Every server that the domain is asked of answered usably.
@@ -60,6 +66,8 @@ pub(super) struct Says<'a> {
     pub(super) usable: Option<&'a Answer>,
     /// The last usable answer, however old: what is published as far as anybody knows.
     pub(super) held: Option<&'a Answer>,
+    /// When that came.
+    pub(super) held_at: Option<Timestamp>,
 }
 
 /// All that the checks of a domain look at.
@@ -70,6 +78,10 @@ pub(super) struct Scene<'a> {
     pub(super) records: &'a [Record],
     pub(super) hosts: &'a [DomainHost],
     pub(super) sights: &'a [Arc<Sight>],
+    /// Also those that vanished lately.
+    pub(super) seen: &'a [SeenHost],
+    /// What they are made of, where a history is kept.
+    pub(super) past: Option<&'a Past>,
 }
 
 /// Audits one domain. `sight` tells what a resolver's clients see of a host.
@@ -93,11 +105,22 @@ pub(super) fn audit_domain(
     }
     let records = union(&asked);
     let hosts = domain_hosts(&records, &sights);
-    let scene =
-        Scene { plan, domain, asked: &asked, records: &records, hosts: &hosts, sights: &sights };
+    let past = state.past(&domain.owner);
+    let (seen, vanish_end) = past::seen(past, &asked, plan, now);
+    let scene = Scene {
+        plan,
+        domain,
+        asked: &asked,
+        records: &records,
+        hosts: &hosts,
+        sights: &sights,
+        seen: &seen,
+        past,
+    };
     let mut findings = Vec::new();
     lookups::check(&scene, &mut findings);
     let lacking = records::check(&scene, &mut findings);
+    let vanished = past::vanished(&scene, &mut findings);
     if domain.kms != KmsMode::None {
         tiers::check(&scene, &mut findings);
     }
@@ -107,11 +130,13 @@ pub(super) fn audit_domain(
         findings.iter_mut().for_each(|finding| tell(left_out, Arc::make_mut(finding)));
     }
     let answered = answered(domain, &answers);
+    let has_gone = seen.iter().any(|seen| seen.gone.is_some());
     let has_down = hosts.iter().any(|host| host.status == HostStatus::Down);
     let domain = domain.clone();
-    let view = DomainView { domain, answers, records, is_known, hosts, left_out, audited: now };
-    let (view, expires) = (Arc::new(view), horizon.expires());
-    DomainAudit { view, findings, sights, lacking, expires, answered, has_down }
+    let view =
+        DomainView { domain, answers, records, is_known, hosts, seen, left_out, audited: now };
+    let (view, expires) = (Arc::new(view), horizon.expires().min(vanish_end));
+    DomainAudit { view, findings, sights, lacking, vanished, expires, answered, has_down, has_gone }
 }
 
 fn answered(domain: &PlannedDomain, answers: &[AnswerView]) -> Option<Answered> {
@@ -157,7 +182,8 @@ impl<'a> Asked<'a> {
     ) -> Self {
         let mut says = |upstream: &'a Arc<Upstream>| {
             let Some(lookup) = state.lookup(&domain.srv_key(upstream)) else {
-                return Says { upstream, was_asked: false, latest: None, usable: None, held: None };
+                let (latest, usable, held, held_at) = (None, None, None, None);
+                return Says { upstream, was_asked: false, latest, usable, held, held_at };
             };
             answers.push(AnswerView {
                 resolver: resolver.clone(),
@@ -174,6 +200,7 @@ impl<'a> Asked<'a> {
                     .filter(|usable| horizon.is_fresh(usable.at))
                     .map(|usable| &*usable.value),
                 held: usable.map(|usable| &*usable.value),
+                held_at: usable.map(|usable| usable.at),
             }
         };
         let servers = resolver.upstreams.iter().map(&mut says).collect();

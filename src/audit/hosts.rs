@@ -35,7 +35,7 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// The domains that publish it, sorted.
-    fn domains(&self) -> impl Iterator<Item = &'a DomainView> {
+    pub(super) fn domains(&self) -> impl Iterator<Item = &'a DomainView> {
         let audit = |place: &u32| self.audits.get(usize::try_from(*place).ok()?)?.as_ref();
         self.domains.iter().filter_map(audit).map(|audit| &*audit.view)
     }
@@ -57,9 +57,15 @@ pub(super) fn view(case: &Case) -> HostView {
         host: case.host.clone(),
         status: status(case.sights.iter().flat_map(|sight| sight.signs())),
         paths: paths.into_iter().map(over).collect(),
+        last_up: endpoints.iter().filter(|endpoint| is_up(endpoint)).filter_map(|one| one.at).max(),
         domains: case.domains().map(|view| view.domain.name.clone()).collect(),
         endpoints,
     }
+}
+
+fn is_up(endpoint: &EndpointView) -> bool {
+    let probe = endpoint.probe.as_ref();
+    probe.is_some_and(|probe| probe.outcome.reachability() == Reachability::Up)
 }
 
 /// Every finding about the host.

@@ -11,6 +11,7 @@ use crate::model::{Check, Finding, KmsMode, LookupOutcome, Name, Record};
 
 use super::domain::{Asked, Scene};
 use super::draft::{Draft, listed};
+use super::past;
 
 pub(super) fn check(scene: &Scene, findings: &mut Vec<Arc<Finding>>) {
     for asked in scene.asked {
@@ -67,9 +68,18 @@ fn absence(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
         let says = format!("{} does not exist, say {servers} (resolver {resolver})", domain.owner);
         (Check::SrvMissing, NAME_DOES_NOT_EXIST, says)
     };
-    let message = format!("{message}: clients of {} find no KMS host", domain.name);
+    let left = past::left(scene, asked);
+    let mut message = format!("{message}: clients of {} find no KMS host", domain.name);
+    if let Some(last_seen) = left.iter().map(|seen| seen.last_seen).max() {
+        let hosts = listed(left.iter().map(|seen| &seen.host));
+        message = format!("{message}; {hosts} left, last seen {}", past::shown(last_seen));
+    }
     let draft = Draft::domain(check, domain, message).of_resolver(asked.resolver);
     let draft = draft.valued(scene.plan, |values| values).client_error(Some(code));
+    let draft = match left.is_empty() {
+        true => draft,
+        false => draft.evidence("left", past::last_seen(&left)),
+    };
     Some(draft.evidence("answers", outcomes(asked)).done())
 }
 

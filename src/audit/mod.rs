@@ -4,11 +4,14 @@
 //! causes. What it makes is the same as if it had audited everything anew.
 
 mod causes;
+pub mod changes;
 mod domain;
 mod draft;
 mod exceptions;
 mod hosts;
 mod lookups;
+mod memory;
+mod past;
 mod profiles;
 mod records;
 mod servers;
@@ -16,13 +19,14 @@ mod sight;
 pub mod texts;
 mod tiers;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use crate::model::finding::FindingId;
+use crate::model::journal::{Entry, Remembered};
 use crate::model::snapshot::{DomainEntry, HostView, ProfileEntry, Summary};
 use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status};
 use crate::observe::state::{Changes, Horizon, State};
@@ -30,6 +34,7 @@ use crate::observe::state::{Changes, Horizon, State};
 use causes::Causes;
 use domain::{DomainAudit, audit_domain};
 use hosts::Case;
+use memory::Watched;
 use profiles::ProfileAudit;
 use sight::Sight;
 
@@ -46,8 +51,8 @@ pub struct Auditor {
     shown: HashMap<Host, Shown, FixedState>,
     /// Until then, only a new observation changes what concerns more than one domain.
     expires: Timestamp,
-    /// Since when each finding has been there without a break; `None` where nobody watches for long.
-    since: Option<HashMap<FindingId, Timestamp, FixedState>>,
+    /// `None` where nobody watches for long.
+    watched: Option<Watched>,
 }
 
 type Sights = HashMap<SightKey, Arc<Sight>, FixedState>;
@@ -97,9 +102,20 @@ impl Auditor {
     /// An auditor that has seen nothing. `started`: when observing began.
     pub fn new(plan: Arc<Plan>, started: Timestamp, memory: Memory) -> Self {
         let domains = plan.domains.iter().map(|_| None).collect();
-        let since = (memory == Memory::Watching).then(HashMap::default);
+        let watched = (memory == Memory::Watching).then(Watched::default);
         let (sights, shown, expires) = (Sights::default(), HashMap::default(), Timestamp::MAX);
-        Self { plan, started, generation: 0, domains, sights, shown, expires, since }
+        Self { plan, started, generation: 0, domains, sights, shown, expires, watched }
+    }
+
+    /// Goes on where what is remembered ends: since when findings have been there, until when hosts were up.
+    pub fn remember(&mut self, remembered: &Remembered) {
+        self.watched.iter_mut().for_each(|watched| watched.remember(remembered));
+    }
+
+    /// What the journal has to keep since the last call: findings that began and ended, hosts that went up
+    /// and down. Nothing where nobody watches for long.
+    pub fn take_entries(&mut self) -> Vec<Entry> {
+        self.watched.as_mut().map(Watched::take_entries).unwrap_or_default()
     }
 
     /// Takes over another plan; everything is audited anew.
@@ -128,7 +144,10 @@ impl Auditor {
         self.audit_domains(state, changes, &moved, now);
         let profiles = self.audit_profiles(state, now);
         let (hosts, findings) = self.audit_estate(state, &profiles, now);
-        let findings = self.with_since(findings, now);
+        let findings = match &mut self.watched {
+            Some(watched) => watched.with_since(findings, now),
+            None => findings,
+        };
         self.generation += 1;
         self.snapshot(hosts, profiles, findings, now)
     }
@@ -211,7 +230,7 @@ impl Auditor {
     ) -> (Vec<Arc<HostView>>, Vec<Arc<Finding>>) {
         let mut findings: Vec<Arc<Finding>> =
             self.domains.iter().flatten().flat_map(|audit| &audit.findings).cloned().collect();
-        let (hosts, used) = self.audit_hosts(profiles, &mut findings);
+        let (hosts, used, hosts_expire) = self.audit_hosts(profiles, &mut findings, now);
         let audits = || self.domains.iter().flatten();
         let horizon = Horizon::new(now, self.plan.stale_after());
         let sights = self.sights.values().filter(|sight| used.contains(&place(sight)));
@@ -219,6 +238,10 @@ impl Auditor {
         let seen = servers::Seen { audits: audits(), answers, sights };
         let dead = servers::check(&self.plan, state, seen, &horizon, &mut findings);
         profiles::check(&self.plan, profiles, &hosts, &mut findings);
+        let settles = match &self.watched {
+            Some(watched) => watched.settle(&self.plan, &mut findings, now),
+            None => Timestamp::MAX,
+        };
         let (findings, accepted) = exceptions::apply(&self.plan, findings, now);
         let mut causes = Causes::new(findings, accepted);
         causes.explain_by_servers(&dead);
@@ -226,7 +249,7 @@ impl Auditor {
         audits().for_each(|audit| causes.explain_domain(audit));
         let mut findings = causes.done();
         let expires = horizon.expires().min(exceptions::expire(&self.plan, now));
-        self.expires = self.expires.min(expires);
+        self.expires = self.expires.min(expires).min(settles).min(hosts_expire);
         self.sights.retain(|_, sight| used.contains(&place(sight)));
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)
@@ -238,7 +261,10 @@ impl Auditor {
         &mut self,
         profiles: &[ProfileAudit],
         findings: &mut Vec<Arc<Finding>>,
-    ) -> (Vec<Arc<HostView>>, HashSet<Place, FixedState>) {
+        now: Timestamp,
+    ) -> (Vec<Arc<HostView>>, HashSet<Place, FixedState>, Timestamp) {
+        let mut watched = self.watched.take();
+        let mut expires = Timestamp::MAX;
         let mut before = std::mem::take(&mut self.shown);
         let mut shown = HashMap::default();
         let mut used = HashSet::default();
@@ -249,15 +275,37 @@ impl Auditor {
                 Case { plan, host, sights: sights.iter().collect(), domains: &domains, audits };
             let view = match before.remove(host) {
                 Some(last) if last.is_of(&domains, &sights) => last.view,
-                _ => Arc::new(hosts::view(&case)),
+                _ => {
+                    let mut view = hosts::view(&case);
+                    watched.iter_mut().for_each(|watched| watched.saw_host(&mut view, now));
+                    Arc::new(view)
+                }
             };
             hosts::check(&case, &view, findings);
+            if watched.is_some() {
+                expires = expires.min(past::stale(plan, &view, case.domains(), now, findings));
+            }
             shown.insert(host.clone(), Shown { view, domains, sights });
         }
-        self.shown = shown;
+        if let Some(watched) = &mut watched {
+            watched.prune(shown.len(), |host| shown.contains_key(host));
+        }
+        (self.shown, self.watched) = (shown, watched);
         let mut hosts: Vec<_> = self.shown.values().map(|shown| shown.view.clone()).collect();
         hosts.sort_unstable_by(|one, other| one.host.cmp(&other.host));
-        (hosts, used)
+        (hosts, used, expires)
+    }
+
+    /// Until when those hosts were up that have left all that is published.
+    fn departed(&self) -> Vec<(Host, Timestamp)> {
+        let Some(watched) = &self.watched else { return Vec::new() };
+        let audits = self.domains.iter().flatten();
+        let gone = audits.filter(|audit| audit.has_gone).flat_map(|audit| audit.view.vanished());
+        let departed = gone.map(|(seen, _)| &seen.host);
+        let departed: BTreeSet<&Host> =
+            departed.filter(|host| !self.shown.contains_key(host)).collect();
+        let until = |host: &Host| Some((host.clone(), watched.last_up(host)?));
+        departed.into_iter().filter_map(until).collect()
     }
 
     /// Every host that is published or that profiles come to, the domains that publish it, and who
@@ -291,19 +339,6 @@ impl Auditor {
         uses
     }
 
-    /// Tells of each finding since when it has been there.
-    fn with_since(&mut self, mut findings: Vec<Arc<Finding>>, now: Timestamp) -> Vec<Arc<Finding>> {
-        let Some(since) = &mut self.since else { return findings };
-        let mut present = HashMap::with_capacity_and_hasher(findings.len(), FixedState::default());
-        for finding in &mut findings {
-            let began = since.get(&finding.id).copied().unwrap_or(now);
-            present.insert(finding.id.clone(), began);
-            Arc::make_mut(finding).since = Some(began);
-        }
-        *since = present;
-        findings
-    }
-
     fn snapshot(
         &self,
         hosts: Vec<Arc<HostView>>,
@@ -329,6 +364,7 @@ impl Auditor {
             hosts,
             profiles: profiles.into_iter().map(profile).collect(),
             findings: Vec::new(),
+            departed: self.departed(),
             summary,
         };
         snapshot.with_findings(findings)

@@ -393,9 +393,11 @@ pages! {
     DnsFailure "dns-failure"
     ServerFailure "server-failure"
     ServerDivergence "server-divergence"
+    RecordVanished "record-vanished"
     RecordUnexpected "record-unexpected"
     RecordMissing "record-missing"
     RecordDrift "record-drift"
+    RecordStale "record-stale"
     RecordDuplicate "record-duplicate"
     TargetUnresolvable "target-unresolvable"
     TargetAlias "target-alias"
@@ -564,9 +566,9 @@ mod tests {
         }
         let place = "\n    slmgr.vbs /sdns  # on the KMS host\n";
         assert!(page_for_terminal(Check::SrvMissing).contains(place));
-        let later = format!("# record-vanished\n\n{NOT_BUILT}");
-        assert_eq!(page_for_terminal(Check::RecordVanished), later);
-        assert_eq!(summary(Check::RecordVanished), None);
+        let later = format!("# record-aged\n\n{NOT_BUILT}");
+        assert_eq!(page_for_terminal(Check::RecordAged), later);
+        assert_eq!(summary(Check::RecordAged), None);
     }
 
     #[test]

@@ -43,8 +43,12 @@ pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> P
     domains.extend(implied);
     domains.sort_by(|left, right| left.name.cmp(&right.name));
     journal(root);
+    let [interval, record_stale_after, vanished_for, settle] = audit(root);
     let mut plan = Plan {
-        interval: interval(root),
+        interval,
+        record_stale_after,
+        vanished_for,
+        settle,
         dns: dns(root),
         probe: probe(root),
         domains,
@@ -124,10 +128,19 @@ impl<K: std::hash::Hash + Eq> FirstPlaces<K> {
     }
 }
 
-fn interval(root: &Section<'_>) -> Duration {
-    let audit = root.table("audit", &AUDIT);
-    let interval = audit.get("interval").and_then(|item| item.duration(&INTERVAL, "\"1m\""));
-    interval.unwrap_or(Plan::empty().interval)
+/// `interval`, `stale_after`, `vanished_for` and `settle`.
+fn audit(root: &Section<'_>) -> [Duration; 4] {
+    let section = root.table("audit", &AUDIT);
+    let Plan { interval, record_stale_after, vanished_for, settle, .. } = Plan::empty();
+    let keys = [
+        ("interval", &INTERVAL, "\"1m\"", interval),
+        ("stale_after", &LONG, "\"7d\"", record_stale_after),
+        ("vanished_for", &LONG, "\"1d\"", vanished_for),
+        ("settle", &SETTLE, "\"30m\"", settle),
+    ];
+    keys.map(|(key, range, example, default)| {
+        section.get(key).and_then(|item| item.duration(range, example)).unwrap_or(default)
+    })
 }
 
 fn dns(root: &Section<'_>) -> DnsSettings {
@@ -352,10 +365,13 @@ fn host_name(text: &str) -> Result<Name, Refusal> {
 
 /// Longer intervals than a month notice nothing in time.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+/// What is longer than ten years is a slip.
+const LONG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
+const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(3650 * 24);
 const SHORT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
 
 const AUDIT: Keys =
-    Keys { known: &["interval"], later: &["stale_after", "vanished_for", "settle"] };
+    Keys { known: &["interval", "stale_after", "vanished_for", "settle"], later: &[] };
 const DNS: Keys = Keys { known: &["timeout", "attempts", "rate"], later: &["ca_file"] };
 const PROBE: Keys =
     Keys { known: &["depth", "control", "timeout", "slow", "concurrency"], later: &[] };

@@ -76,6 +76,9 @@ impl Text {
 fn settings(text: &mut Text, plan: &Plan) {
     text.header("[audit]");
     text.string("interval", format_duration(plan.interval));
+    text.string("stale_after", format_duration(plan.record_stale_after));
+    text.string("vanished_for", format_duration(plan.vanished_for));
+    text.string("settle", format_duration(plan.settle));
     text.header("[dns]");
     text.string("timeout", format_duration(plan.dns.timeout));
     text.raw("attempts", plan.dns.attempts);

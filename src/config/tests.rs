@@ -41,6 +41,9 @@ fn defaults_are_those_of_the_contract() {
         show(&loaded.plan),
         r#"[audit]
 interval = "1m"
+stale_after = "7d"
+vanished_for = "1d"
+settle = "30m"
 
 [dns]
 timeout = "2s"
@@ -233,9 +236,6 @@ const RULES: &[(&str, &str)] = &[
     ("[[maintenance]]", "1:3: maintenance: not in this version; remove it"),
     ("[[directory]]\npassword_file = \"secret\"", "1:3: directory: not in this version; remove it"),
     ("[alert]\nsend_to = \"none\"", "1:2: alert: not in this version; remove it"),
-    ("[audit]\nstale_after = \"7d\"", "2:1: audit.stale_after: not in this version; remove it"),
-    ("[audit]\nvanished_for = \"1d\"", "2:1: audit.vanished_for: not in this version; remove it"),
-    ("[audit]\nsettle = \"30m\"", "2:1: audit.settle: not in this version; remove it"),
     ("[dns]\nca_file = \"\"", "2:1: dns.ca_file: not in this version; remove it"),
     ("[web]\nsocket = \"\"", "2:1: web.socket: not in this version; remove it"),
     ("[web]\ntls_cert = \"\"", "2:1: web.tls_cert: not in this version; remove it"),
@@ -262,6 +262,18 @@ const RULES: &[(&str, &str)] = &[
     ),
     // Types.
     ("[audit]\ninterval = 30", "2:12: audit.interval: 30 has no unit; write \"30s\""),
+    (
+        "[audit]\nstale_after = \"0s\"",
+        "2:15: audit.stale_after: 0s is out of range; write a duration from \"1s\" to \"3650d\"",
+    ),
+    (
+        "[audit]\nvanished_for = true",
+        "2:16: audit.vanished_for: wants a string, not a boolean; write vanished_for = \"1d\"",
+    ),
+    (
+        "[audit]\nsettle = \"3651d\"",
+        "2:10: audit.settle: 3651d is out of range; write a duration from \"0s\" to \"3650d\"",
+    ),
     (
         "[audit]\ninterval = true",
         "2:12: audit.interval: wants a string, not a boolean; write interval = \"1m\"",
@@ -460,8 +472,8 @@ const RULES: &[(&str, &str)] = &[
         "2:11: exception[0].checks[0]: \"redundancy-non\" is no check; did you mean redundancy-none?",
     ),
     (
-        "[[exception]]\nchecks = [\"record-stale\"]\nseverity = \"off\"\nreason = \"r\"",
-        "2:11: exception[0].checks[0]: \"record-stale\" is not in this version; remove it",
+        "[[exception]]\nchecks = [\"record-aged\"]\nseverity = \"off\"\nreason = \"r\"",
+        "2:11: exception[0].checks[0]: \"record-aged\" is not in this version; remove it",
     ),
     (
         "[[exception]]\nchecks = []\nseverity = \"off\"\nreason = \"r\"",
@@ -943,6 +955,8 @@ fn ten_thousand_domains_are_read_at_once() {
 /// All of a plan but its compiled globs, which the patterns stand for, and its test-only port.
 fn assert_same(left: &Plan, right: &Plan) {
     assert_eq!((left.interval, left.dns, left.probe), (right.interval, right.dns, right.probe));
+    let lasting = |plan: &Plan| [plan.record_stale_after, plan.vanished_for, plan.settle];
+    assert_eq!(lasting(left), lasting(right));
     assert_eq!(left.resolvers, right.resolvers);
     assert_eq!(left.domains, right.domains);
     assert_eq!(left.profiles, right.profiles);

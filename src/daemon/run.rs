@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::audit::{Auditor, Memory};
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::model::journal::Remembered;
 use crate::model::plan::WebSettings;
 use crate::model::{Plan, Snapshot};
 use crate::observe::observer::Observer;
@@ -139,9 +140,11 @@ impl Daemon {
             probe,
             external_url: plan.web.external_url.clone(),
         };
+        let mut observer = Observer::new(plan.clone(), inbox, clock, stats.clone());
+        observer.remember(&Remembered::default());
         let daemon = Self {
             lines,
-            observer: Observer::new(plan.clone(), inbox, clock, stats.clone()),
+            observer,
             auditor: Auditor::new(plan.clone(), clock.now(), Memory::Watching),
             next_audit: Instant::now(),
             patience: Instant::now() + plan.stale_after(),
@@ -172,6 +175,8 @@ impl Daemon {
             return;
         }
         self.next_audit = now + AUDIT_EVERY;
+        // No journal keeps them yet.
+        drop((self.observer.take_entries(), self.auditor.take_entries()));
         let (changes, at) = (self.observer.take_changes(), self.clock.at(now));
         if is_first || self.auditor.is_due(&changes, at) {
             let snapshot = self.auditor.audit(self.observer.state(), &changes, at);

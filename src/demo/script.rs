@@ -27,7 +27,7 @@ impl Act {
     /// What has happened, and what comes of it.
     fn told(self) -> String {
         match self {
-            Self::LeaveDns => format!("{KMS_W1} has left DNS: record-missing in {WEST}"),
+            Self::LeaveDns => format!("{KMS_W1} has left DNS: record-vanished in {WEST}"),
             Self::ReturnToDns => format!("{KMS_W1} is back in DNS"),
             Self::Die => format!("{KMS_E1} has died: host-down, which hits east and west"),
             Self::Revive => format!("{KMS_E1} is back"),

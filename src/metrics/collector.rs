@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
+use jiff::Timestamp;
 
 use super::family::{Family, Label};
 use super::names::{self, Definition};
 use crate::model::snapshot::{
-    AnswerView, DomainHost, DomainView, EndpointView, HostStatus, HostView,
+    AnswerView, DomainHost, DomainView, EndpointView, HostStatus, HostView, SeenHost,
 };
 use crate::model::{Host, LookupOutcome, Name, Probe, Reachability, Snapshot, Upstream};
 
@@ -15,7 +16,7 @@ use crate::model::{Host, LookupOutcome, Name, Probe, Reachability, Snapshot, Ups
 type Fill = fn(&Snapshot, &mut Family);
 
 /// The families of the estate, in the order of the contract, and what fills each.
-pub(super) const ESTATE: [(&Definition, Fill); 18] = [
+pub(super) const ESTATE: [(&Definition, Fill); 21] = [
     (names::SRV_RECORD_INFO, srv_record_info),
     (names::SRV_RECORDS, srv_records),
     (names::SRV_RECORD_TTL, srv_record_ttl),
@@ -30,6 +31,9 @@ pub(super) const ESTATE: [(&Definition, Fill); 18] = [
     (names::ENDPOINT_OUTCOME, endpoint_outcome),
     (names::ENDPOINT_CONNECT_DURATION, endpoint_connect_duration),
     (names::ENDPOINT_BIND_DURATION, endpoint_bind_duration),
+    (names::RECORD_FIRST_SEEN, record_first_seen),
+    (names::RECORD_LAST_SEEN, record_last_seen),
+    (names::HOST_LAST_UP, host_last_up),
     (names::FINDINGS, findings),
     (names::PROFILE_OK, profile_ok),
     (names::PROFILE_CLIENT_ERROR_INFO, profile_client_error_info),
@@ -135,6 +139,22 @@ fn endpoint_bind_duration(snapshot: &Snapshot, family: &mut Family) {
     of_endpoints(snapshot, family, |probe| probe.bind.map(|duration| duration.as_secs_f64()));
 }
 
+fn record_first_seen(snapshot: &Snapshot, family: &mut Family) {
+    of_seen(snapshot, family, |seen| seen.first_seen);
+}
+
+fn record_last_seen(snapshot: &Snapshot, family: &mut Family) {
+    of_seen(snapshot, family, |seen| seen.last_seen);
+}
+
+fn host_last_up(snapshot: &Snapshot, family: &mut Family) {
+    let published = snapshot.hosts.iter().filter_map(|view| Some((&view.host, view.last_up?)));
+    let departed = snapshot.departed.iter().map(|(host, last_up)| (host, *last_up));
+    for (Host { target, port }, last_up) in published.chain(departed) {
+        family.push([target.into(), (*port).into()], super::own::timestamp(last_up));
+    }
+}
+
 fn findings(snapshot: &Snapshot, family: &mut Family) {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for finding in &snapshot.findings {
@@ -224,6 +244,17 @@ fn of_hosts(
             if let Some(value) = value(view, host) {
                 family.push([domain(view), target.into(), (*port).into()], value);
             }
+        }
+    }
+}
+
+/// A series for each host that was seen of each domain.
+fn of_seen(snapshot: &Snapshot, family: &mut Family, value: impl Fn(&SeenHost) -> Timestamp) {
+    for view in views(snapshot) {
+        for seen in &view.seen {
+            let Host { target, port } = &seen.host;
+            let labels = [domain(view), target.into(), (*port).into()];
+            family.push(labels, super::own::timestamp(value(seen)));
         }
     }
 }

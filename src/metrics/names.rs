@@ -101,6 +101,12 @@ definitions! {
         "How long the last probe took to connect; absent where it could not.";
     ENDPOINT_BIND_DURATION Gauge Seconds "endpoint_bind_duration_seconds" ["target" "port" "address" "path"]
         "How long the last probe's RPC bind took; absent where no reply came.";
+    RECORD_FIRST_SEEN Gauge Timestamp "record_first_seen_timestamp_seconds" ["domain" "target" "port"]
+        "When some server of the domain showed the record first; outlives the record for a while (`vanished_for`).";
+    RECORD_LAST_SEEN Gauge Timestamp "record_last_seen_timestamp_seconds" ["domain" "target" "port"]
+        "When some server of the domain showed the record last; outlives the record for a while (`vanished_for`).";
+    HOST_LAST_UP Gauge Timestamp "host_last_up_timestamp_seconds" ["target" "port"]
+        "When an endpoint of the host answered last; outlives its records for a while (`vanished_for`).";
     FINDINGS Gauge Count "findings" ["domain" "check" "severity" "state"]
         "How many findings hit the domain; those that hit none have domain=\"\".";
     PROFILE_OK Gauge Truth "profile_ok" ["profile"]

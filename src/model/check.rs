@@ -43,11 +43,11 @@ checks! {
     ServerLame "server-lame" Warning false;
     AuthorityUnreachable "authority-unreachable" Warning false;
     DnssecBogus "dnssec-bogus" Critical false;
-    RecordVanished "record-vanished" Critical false;
+    RecordVanished "record-vanished" Critical true;
     RecordUnexpected "record-unexpected" Critical true;
     RecordMissing "record-missing" Critical true;
     RecordDrift "record-drift" Warning true;
-    RecordStale "record-stale" Warning false;
+    RecordStale "record-stale" Warning true;
     RecordAged "record-aged" Warning false;
     RecordStatic "record-static" Info false;
     RecordDuplicate "record-duplicate" Warning true;

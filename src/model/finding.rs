@@ -29,7 +29,8 @@ pub struct Finding {
     pub resolver: Option<Arc<str>>,
     /// The domains that are hit, sorted.
     pub domains: Vec<Name>,
-    /// Since when it has been active without a break, as far as this process saw.
+    /// Since when it has been there without a break, as far as anybody remembers; `None` where nobody
+    /// watches for long.
     pub since: Option<Timestamp>,
     /// One sentence for a person.
     pub message: String,

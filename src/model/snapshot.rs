@@ -36,6 +36,9 @@ pub struct Snapshot {
     pub profiles: Vec<ProfileEntry>,
     /// Active and suppressed ones; sorted by severity (worst first), check, subject, id.
     pub findings: Vec<Arc<Finding>>,
+    /// Until when hosts answered that nobody publishes any more, as long as their records are among
+    /// those seen ([`DomainView::seen`]); sorted by host.
+    pub departed: Vec<(Host, Timestamp)>,
     /// Counts.
     pub summary: Summary,
 }
@@ -64,6 +67,9 @@ pub struct DomainView {
     pub is_known: bool,
     /// The hosts of `records`: duplicates collapsed, sorted by priority, weight (greatest first), name.
     pub hosts: Vec<DomainHost>,
+    /// Since and until when each host was seen published, by its servers together; also those that vanished
+    /// within the config's `vanished_for`. Sorted by host; empty where no history is kept.
+    pub seen: Vec<SeenHost>,
     /// What is beyond the bounds, and so was not looked at.
     pub left_out: LeftOut,
     /// When it was audited.
@@ -79,6 +85,36 @@ pub struct LeftOut {
     pub addresses: usize,
     /// Endpoints of the domain.
     pub endpoints: usize,
+}
+
+impl DomainView {
+    /// Since and until when this host was seen.
+    pub fn seen_of(&self, host: &Host) -> Option<&SeenHost> {
+        let at = self.seen.binary_search_by(|seen| seen.host.cmp(host)).ok()?;
+        Some(&self.seen[at])
+    }
+
+    /// The hosts that vanished.
+    pub fn vanished(&self) -> impl Iterator<Item = (&SeenHost, Timestamp)> {
+        self.seen.iter().filter_map(|seen| Some((seen, seen.gone?)))
+    }
+}
+
+/// Since and until when a domain was seen to publish a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenHost {
+    /// Target and port.
+    pub host: Host,
+    /// As last seen.
+    pub priority: u16,
+    /// As last seen.
+    pub weight: u16,
+    /// When some server showed it first.
+    pub first_seen: Timestamp,
+    /// When some server showed it last.
+    pub last_seen: Timestamp,
+    /// Since when no server shows it that ever did, by usable answers of each.
+    pub gone: Option<Timestamp>,
 }
 
 /// What one server said last.
@@ -157,6 +193,8 @@ pub struct HostView {
     pub status: HostStatus,
     /// The status over each path that leads to it, sorted by path.
     pub paths: Vec<(Arc<Path>, HostStatus)>,
+    /// When one of its endpoints answered last, as far as anybody remembers.
+    pub last_up: Option<Timestamp>,
     /// The domains that publish it, sorted.
     pub domains: Vec<Name>,
     /// Sorted by path and address.

@@ -1,7 +1,8 @@
 //! What must be observed, what has been, and when the next observation is due.
 //!
-//! [`state`], [`resolution`] and [`work`] are PURE; [`schedule`], [`visits`] and [`observer`] live on tokio's clock.
+//! [`history`], [`state`], [`resolution`] and [`work`] are PURE; [`schedule`], [`visits`] and [`observer`] live on tokio's clock.
 
+pub mod history;
 pub mod observer;
 pub mod resolution;
 pub mod schedule;

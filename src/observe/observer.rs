@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
+use crate::model::journal::{Entry, Remembered};
 use crate::model::{EndpointKey, LookupKey, Observation, Plan, Upstream};
 use crate::stats::Stats;
 
@@ -90,6 +91,12 @@ impl Observer {
         }
     }
 
+    /// Keeps a history from now on, which goes on where what is remembered ends. To be called before
+    /// anything is observed.
+    pub fn remember(&mut self, remembered: &Remembered) {
+        self.state.remember(&self.plan, remembered);
+    }
+
     /// Takes over another plan: observations whose keys remain are kept, late results of removed
     /// keys are dropped, and visits end unfinished.
     pub fn replan(&mut self, plan: Arc<Plan>) {
@@ -101,6 +108,7 @@ impl Observer {
         });
         self.reconcile(now);
         self.forget();
+        self.state.replan(&self.plan);
         self.visits.clear();
     }
 
@@ -166,6 +174,16 @@ impl Observer {
     /// What was observed since the last call.
     pub fn take_changes(&mut self) -> Changes {
         self.state.take_changes()
+    }
+
+    /// What the journal has to keep since the last call.
+    pub fn take_entries(&mut self) -> Vec<Entry> {
+        self.state.take_entries()
+    }
+
+    /// The same at the end of the process.
+    pub fn take_last_entries(&mut self) -> Vec<Entry> {
+        self.state.take_last_entries()
     }
 
     /// Hands over what waits, as far as there is room.

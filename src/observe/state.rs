@@ -9,9 +9,12 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::journal::{Entry, Remembered};
 use crate::model::{
-    Answer, EndpointKey, LookupKey, Name, Observation, Probe, Reachability, RecordKind,
+    Answer, EndpointKey, LookupKey, Name, Observation, Plan, Probe, Reachability, RecordKind,
 };
+
+use super::history::{History, Past};
 
 /// Per key the latest outcome and the last usable answer, both timed.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub struct State {
     probes: HashMap<EndpointKey, Timed<Probe>, FixedState>,
     changes: Changes,
     revision: u64,
+    /// Where somebody watches for long.
+    history: Option<Box<History>>,
 }
 
 /// Something that was seen, and when.
@@ -78,6 +83,43 @@ impl State {
         Self { lookups, ..Self::default() }
     }
 
+    /// Keeps a history from now on, which goes on where what is remembered ends.
+    pub fn remember(&mut self, plan: &Plan, remembered: &Remembered) {
+        self.history = Some(Box::new(History::new(plan, remembered)));
+    }
+
+    /// Tells the history of another plan.
+    pub fn replan(&mut self, plan: &Plan) {
+        let Some(history) = &mut self.history else { return };
+        history.replan(plan);
+        for domain in &plan.domains {
+            let unheard: Vec<_> = history.unheard(&domain.owner).cloned().collect();
+            for upstream in unheard {
+                // A profile may have asked it before.
+                let key = domain.srv_key(&upstream);
+                let usable = self.lookups.get(&key).and_then(|lookup| lookup.usable.as_ref());
+                if let Some(Timed { value, at }) = usable {
+                    history.answered(&key, None, (value, *at));
+                }
+            }
+        }
+    }
+
+    /// What was seen over time of the domain with this owner name; `None` where no history is kept.
+    pub fn past(&self, owner: &Name) -> Option<&Past> {
+        self.history.as_ref()?.of(owner)
+    }
+
+    /// What the journal has to keep since the last call.
+    pub fn take_entries(&mut self) -> Vec<Entry> {
+        self.history.as_mut().map(|history| history.take_entries()).unwrap_or_default()
+    }
+
+    /// The same at the end of the process: every heartbeat is as late as it can be.
+    pub fn take_last_entries(&mut self) -> Vec<Entry> {
+        self.history.as_mut().map(|history| history.take_last_entries()).unwrap_or_default()
+    }
+
     /// Takes in an observation. Observations of one key come in the order of their times.
     pub fn record(&mut self, observation: Observation) {
         match observation {
@@ -131,6 +173,7 @@ impl State {
             }
             is_wanted
         });
+        self.history.iter_mut().for_each(|history| history.retain(&endpoint));
     }
 
     /// How many keys are known.
@@ -149,6 +192,14 @@ impl State {
         if before.is_none_or(|before| leads_elsewhere(&before.latest.value, &latest.value)) {
             self.revision += 1;
         }
+        if let Some(history) = &mut self.history
+            && key.kind == RecordKind::Srv
+            && latest.value.outcome.is_usable()
+        {
+            let before = before.and_then(|before| before.usable.as_ref());
+            let before = before.map(|before| (&*before.value, before.at));
+            history.answered(&key, before, (&latest.value, latest.at));
+        }
         let usable = match latest.value.outcome.is_usable() {
             true => Some(latest.clone()),
             false => before.and_then(|before| before.usable.clone()),
@@ -159,8 +210,15 @@ impl State {
     fn record_probe(&mut self, key: EndpointKey, probe: Timed<Probe>) {
         self.changes.endpoints.insert(key.clone());
         // Only where the published port fails is there more to look at.
-        let before = self.probes.get(&key).map(|before| before.value.outcome.reachability());
+        let known = self.probes.get(&key);
+        let before = known.map(|before| before.value.outcome.reachability());
         let after = probe.value.outcome.reachability();
+        if let Some(history) = &mut self.history {
+            let is_up = |probe: &Timed<Probe>| {
+                (probe.value.outcome.reachability() == Reachability::Up, probe.at)
+            };
+            history.probed(&key, known.map(is_up), is_up(&probe));
+        }
         if before.unwrap_or(Reachability::Up) != after {
             self.revision += 1;
         }

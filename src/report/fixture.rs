@@ -11,7 +11,7 @@ use crate::model::discovery::{Choice, Effect, End, Failover, Failure, Reason, St
 use crate::model::finding::{ClientError, FindingId};
 use crate::model::snapshot::{
     AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
-    ProfileEntry, ProfileView, Summary,
+    ProfileEntry, ProfileView, SeenHost, Summary,
 };
 use crate::model::{
     Answer, Check, Discovery, Finding, FindingState, Flags, Host, KmsMode, Labels, LookupOutcome,
@@ -229,6 +229,7 @@ pub(crate) fn snapshot(
         hosts,
         findings,
         profiles: Vec::new(),
+        departed: Vec::new(),
         summary,
     }
 }
@@ -293,6 +294,7 @@ pub(crate) fn entry(
         answers,
         records: records.to_vec(),
         hosts: domain_hosts(records),
+        seen: Vec::new(),
         left_out: LeftOut::default(),
         audited: time("2026-03-01T12:00:00.4Z"),
     };
@@ -317,6 +319,18 @@ fn domain_hosts(records: &[Record]) -> Vec<DomainHost> {
     hosts.collect()
 }
 
+/// That a host was seen for a month; `gone` where it left.
+pub(crate) fn seen(target: &str, gone: Option<&str>) -> SeenHost {
+    SeenHost {
+        host: named_host(target),
+        priority: 0,
+        weight: 0,
+        first_seen: time("2026-02-01T00:00:00Z"),
+        last_seen: time("2026-03-01T11:00:00Z"),
+        gone: gone.map(time),
+    }
+}
+
 /// A host with one endpoint.
 pub(crate) fn host(
     target: &str,
@@ -337,6 +351,7 @@ pub(crate) fn host(
         host: named_host(target),
         status,
         paths: vec![(path.clone(), status)],
+        last_up: None,
         domains: domains.iter().map(|text| name(text)).collect(),
         endpoints: vec![EndpointView {
             path,

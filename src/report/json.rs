@@ -11,8 +11,8 @@ use super::preflight::RunJson;
 use crate::model::discovery::{Choice, Effect, Failover, Step};
 use crate::model::finding::{ClientError, Evidence, FindingId};
 use crate::model::snapshot::{
-    AnswerView, DomainEntry, DomainHost, EndpointView, HostStatus, HostView, LeftOut, ProfileEntry,
-    Summary,
+    AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
+    ProfileEntry, SeenHost, Summary,
 };
 use crate::model::{
     Discovery, Finding, FindingState, Host, KmsMode, Labels, LookupOutcome, Name, Path, Preflight,
@@ -130,19 +130,22 @@ struct DomainJson<'a> {
     kms: KmsMode,
     #[serde(serialize_with = "each::<_, AnswerJson, _>")]
     answers: &'a [AnswerView],
-    #[serde(serialize_with = "each::<_, DomainHostJson, _>")]
-    hosts: &'a [DomainHost],
+    hosts: Vec<DomainHostJson<'a>>,
+    /// Hosts that left lately.
+    vanished: Vec<VanishedJson<'a>>,
     left_out: LeftOut,
 }
 
 impl<'a> From<&'a DomainEntry> for DomainJson<'a> {
     fn from(entry: &'a DomainEntry) -> Self {
+        let view = &*entry.view;
         Self {
             name: &entry.view.domain.name,
             status: entry.status,
             kms: entry.view.domain.kms,
             answers: &entry.view.answers,
-            hosts: &entry.view.hosts,
+            hosts: view.hosts.iter().map(|host| DomainHostJson::of(host, view)).collect(),
+            vanished: view.vanished().map(VanishedJson::from).collect(),
             left_out: entry.view.left_out,
         }
     }
@@ -206,10 +209,14 @@ struct DomainHostJson<'a> {
     share: f64,
     live_share: f64,
     status: HostStatus,
+    /// By some server; null where no history is kept.
+    first_seen: Option<Timestamp>,
+    last_seen: Option<Timestamp>,
 }
 
-impl<'a> From<&'a DomainHost> for DomainHostJson<'a> {
-    fn from(host: &'a DomainHost) -> Self {
+impl<'a> DomainHostJson<'a> {
+    fn of(host: &'a DomainHost, view: &DomainView) -> Self {
+        let seen = view.seen_of(&host.host);
         Self {
             target: &host.host.target,
             port: host.host.port,
@@ -218,6 +225,37 @@ impl<'a> From<&'a DomainHost> for DomainHostJson<'a> {
             share: host.share,
             live_share: host.live_share,
             status: host.status,
+            first_seen: seen.map(|seen| seen.first_seen),
+            last_seen: seen.map(|seen| seen.last_seen),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct VanishedJson<'a> {
+    target: &'a Name,
+    port: u16,
+    priority: u16,
+    weight: u16,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    /// Since when all servers that ever showed it lack it.
+    gone: Timestamp,
+}
+
+impl<'a> From<(&'a SeenHost, Timestamp)> for VanishedJson<'a> {
+    fn from((seen, gone): (&'a SeenHost, Timestamp)) -> Self {
+        let SeenHost { host, priority, weight, first_seen, last_seen, .. } = seen;
+        let (priority, weight) = (*priority, *weight);
+        let (first_seen, last_seen) = (*first_seen, *last_seen);
+        Self {
+            target: &host.target,
+            port: host.port,
+            priority,
+            weight,
+            first_seen,
+            last_seen,
+            gone,
         }
     }
 }
@@ -227,6 +265,8 @@ struct HostJson<'a> {
     target: &'a Name,
     port: u16,
     status: HostStatus,
+    /// When one of its endpoints answered last, as far as anybody remembers.
+    last_up: Option<Timestamp>,
     domains: &'a [Name],
     #[serde(serialize_with = "probed")]
     endpoints: &'a [EndpointView],
@@ -238,6 +278,7 @@ impl<'a> From<&'a std::sync::Arc<HostView>> for HostJson<'a> {
             target: &view.host.target,
             port: view.host.port,
             status: view.status,
+            last_up: view.last_up,
             domains: &view.domains,
             endpoints: &view.endpoints,
         }
@@ -521,7 +562,9 @@ mod tests {
             "name": "south.example", "status": "critical", "kms": "required",
             "answers": [answer("10.0.0.53"), answer("10.0.0.54:5353")],
             "hosts": [{ "target": "kms-n2.north.example", "port": 1688, "priority": 0, "weight": 0,
-                        "share": 1.0, "live_share": 0.0, "status": "down" }],
+                        "share": 1.0, "live_share": 0.0, "status": "down",
+                        "first_seen": null, "last_seen": null }],
+            "vanished": [],
             "left_out": { "records": 0, "addresses": 0, "endpoints": 0 },
         });
         let south = json_domain(&snapshot, &fixture::name("south.example")).expect("configured");
@@ -529,6 +572,27 @@ mod tests {
         assert_eq!(parsed(&json_domains(&snapshot))[4], expected);
         assert_eq!(parsed(&json(&snapshot))["domains"][4], expected);
         assert!(json_domain(&snapshot, &fixture::name("unknown.example")).is_none());
+    }
+
+    #[test]
+    fn what_was_seen_is_told_of_what_is_there_and_of_what_left() {
+        let mut snapshot = fixture::troubled();
+        let entry = &mut snapshot.domains[4];
+        let view = std::sync::Arc::get_mut(&mut entry.view).expect("not shared");
+        view.seen = vec![
+            fixture::seen("kms-n1.north.example", Some("2026-03-01T11:00:01Z")),
+            fixture::seen("kms-n2.north.example", None),
+        ];
+        let host = std::sync::Arc::get_mut(&mut snapshot.hosts[3]).expect("not shared");
+        host.last_up = Some(fixture::time("2026-03-01T11:59:59Z"));
+        let south = &parsed(&json(&snapshot))["domains"][4];
+        let (first, last) = ("2026-02-01T00:00:00Z", "2026-03-01T11:00:00Z");
+        assert_eq!(south["hosts"][0]["first_seen"], first);
+        assert_eq!(south["hosts"][0]["last_seen"], last);
+        let vanished = value!([{ "target": "kms-n1.north.example", "port": 1688, "priority": 0, "weight": 0,
+                                 "first_seen": first, "last_seen": last, "gone": "2026-03-01T11:00:01Z" }]);
+        assert_eq!(south["vanished"], vanished);
+        assert_eq!(parsed(&json_hosts(&snapshot))[3]["last_up"], "2026-03-01T11:59:59Z");
     }
 
     #[test]
@@ -540,6 +604,7 @@ mod tests {
         host.endpoints.push(unprobed);
         let expected = value!({
             "target": "kms-n2.north.example", "port": 1688, "status": "down",
+            "last_up": null,
             "domains": ["north.example", "south.example"],
             "endpoints": [{ "address": "10.3.0.2", "path": "", "outcome": "refused",
                             "connect_seconds": null, "bind_seconds": null,

@@ -73,6 +73,7 @@ mod tests {
             },
             status: HostStatus::Up,
             paths: Vec::new(),
+            last_up: None,
             domains: Vec::new(),
             endpoints: Vec::new(),
         }));

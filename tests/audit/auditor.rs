@@ -7,6 +7,7 @@ use kmswatch::model::{Observation, Snapshot};
 use kmswatch::observe::state::{Changes, State};
 
 use super::scenario::{Case, cases, start};
+use super::watching;
 
 /// A case with this config and these lines of what was seen.
 fn case(config: &str, seen: &str) -> Case {
@@ -34,7 +35,7 @@ struct Watch {
 impl Watch {
     fn of(case: &Case) -> Self {
         let auditor = Auditor::new(case.plan.clone(), start(), Memory::Watching);
-        Self { auditor, state: State::default() }
+        Self { auditor, state: watching(&case.plan) }
     }
 
     fn audit(&mut self, seen: &[Observation], now: Timestamp) -> Snapshot {
@@ -87,6 +88,28 @@ fn it_is_due_when_an_exception_expires() {
         &case(&format!("{DOMAINS}\n{exception}"), HEALTHY),
         midnight - SignedDuration::from_nanos(1),
     );
+}
+
+#[test]
+fn it_is_due_when_divergence_has_settled() {
+    let servers = r#"resolver = [{ name = "hq", servers = ["10.0.0.53", "10.0.0.54"] }]"#;
+    let differ = "\nsrv east.test 10.0.0.54 10 60 1688 kms1.test";
+    let case = case(&format!("{servers}\n{DOMAINS}"), &format!("{HEALTHY}{differ}"));
+    assert_due_after(&case, case.now + SignedDuration::from_mins(30));
+}
+
+#[test]
+fn it_is_due_when_what_vanished_is_no_news_any_more() {
+    let config = format!("vanished_for = \"1h\"\n{DOMAINS}");
+    let case = case(&config, &format!("{HEALTHY}\nat 1m\nsrv east.test * nxdomain"));
+    assert_due_after(&case, start() + SignedDuration::from_mins(61));
+}
+
+#[test]
+fn it_is_due_when_a_record_grows_stale() {
+    let config = format!("stale_after = \"1h\"\n{DOMAINS}");
+    let case = case(&config, &HEALTHY.replace("10.1.0.1 kms", "10.1.0.1 refused"));
+    assert_due_after(&case, start() + SignedDuration::from_hours(1));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use toml::{Table, Value};
 pub fn plan_of(mut config: Table) -> Result<Plan, String> {
     // The one field of a plan that only tests change.
     let kms_port = config.remove("kms_port");
-    for (section, key) in [("audit", "interval"), ("probe", "depth"), ("probe", "slow")] {
+    let audit = ["interval", "stale_after", "vanished_for", "settle"].map(|key| ("audit", key));
+    for (section, key) in audit.into_iter().chain([("probe", "depth"), ("probe", "slow")]) {
         if let Some(value) = config.remove(key) {
             let section = config.entry(section).or_insert_with(|| Table::new().into());
             section.as_table_mut().expect("a section").insert(key.to_owned(), value);

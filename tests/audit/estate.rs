@@ -82,6 +82,9 @@ pub fn plans() -> impl Strategy<Value = Arc<Plan>> {
 fn plan(resolvers: &[(usize, bool)], domains: &[(usize, usize, usize)], exceptions: usize) -> Plan {
     let mut plan = Plan::empty();
     plan.interval = Duration::from_mins(1);
+    plan.record_stale_after = Duration::from_secs(100);
+    plan.vanished_for = Duration::from_secs(90);
+    plan.settle = Duration::from_secs(40);
     let paths = [Path::default(), Path { source: Some([10, 9, 0, 9].into()), ..Path::default() }];
     let upstreams: Vec<Vec<Arc<Upstream>>> = paths.iter().map(servers).collect();
     for (number, (members, has_source)) in resolvers.iter().enumerate() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kmswatch::audit::{Auditor, Memory};
+use kmswatch::model::journal::{Remembered, SeenUp};
 use kmswatch::model::observation::MAX_RECORDS;
 use kmswatch::model::{
     Answer, Check, FindingState, LookupKey, LookupOutcome, Name, Observation, Plan, Record,
@@ -15,23 +16,25 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::estate::{self, observations, plans, start, steps};
-use super::{keys_backwards, when};
+use super::{keys_backwards, watching, when};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Audit after audit gives what one audit of everything gives, whenever one looks; and where
     /// nothing is due, nothing would be new.
+    /// A full audit is told what one that watches remembers of its own.
     #[test]
     fn incremental_audit_equals_full_audit(
         plan in plans(),
         steps in steps(1..100),
         looks in proptest::collection::vec((any::<bool>(), 0..400_i64), 100),
     ) {
-        let mut state = State::default();
+        let mut state = watching(&plan);
         let mut changes = Changes::default();
-        let mut auditor = Auditor::new(plan.clone(), start(), Memory::Once);
+        let mut auditor = Auditor::new(plan.clone(), start(), Memory::Watching);
         let mut last: Option<Snapshot> = None;
+        let mut remembered = Remembered::default();
         let seen = observations(&plan, &steps);
         for (position, (observation, (looks, later))) in seen.iter().zip(looks).enumerate() {
             state.record(observation.clone());
@@ -43,10 +46,11 @@ proptest! {
             let next = seen.get(position + 1).map_or(Timestamp::MAX, when);
             let now = (when(observation) + SignedDuration::from_secs(later)).min(next);
             let found = auditor.audit(&state, &std::mem::take(&mut changes), now);
-            let whole = full(&plan, &state, now);
+            let whole = full_after(&remembered, &plan, &state, now);
             same("incremental and full", &found, &whole)?;
+            learn(&mut remembered, &found);
             if let Some(next) = seen.get(position + 1).map(when) && !auditor.is_due(&Changes::default(), next) {
-                same("nothing due and full", &found, &full(&plan, &state, next))?;
+                same("nothing due and full", &found, &full_after(&remembered, &plan, &state, next))?;
             }
             consistent(&found)?;
             last = Some(found);
@@ -62,7 +66,7 @@ proptest! {
         let lookups: Vec<&Observation> = seen.iter().filter(|seen| owner_of(seen).is_some()).collect();
         prop_assume!(!lookups.is_empty());
         let now = when(seen.last().expect("a step"));
-        let mut state = state_of(seen.iter().cloned());
+        let mut state = state_of(&plan, seen.iter().cloned());
         let mut auditor = Auditor::new(plan.clone(), start(), Memory::Watching);
         let changes = state.take_changes();
         let before = auditor.audit(&state, &changes, now);
@@ -85,8 +89,8 @@ proptest! {
     fn the_order_of_keys_changes_nothing(plan in plans(), steps in steps(1..80), later in 0..400_i64) {
         let seen = observations(&plan, &steps);
         let now = when(seen.last().expect("a step")) + SignedDuration::from_secs(later);
-        let forwards = full(&plan, &state_of(seen.iter().cloned()), now);
-        let backwards = full(&plan, &state_of(keys_backwards(&seen).cloned()), now);
+        let forwards = full(&plan, &state_of(&plan, seen.iter().cloned()), now);
+        let backwards = full(&plan, &state_of(&plan, keys_backwards(&seen).cloned()), now);
         same("forwards and backwards", &forwards, &backwards)?;
     }
 
@@ -135,7 +139,7 @@ proptest! {
             }
         }
         let now = when(seen.last().expect("a step"));
-        let snapshot = full(&plan, &state_of(seen.into_iter()), now);
+        let snapshot = full(&plan, &state_of(&plan, seen.into_iter()), now);
         for finding in snapshot.findings.iter().filter(|finding| is_absence(finding.check)) {
             let named = finding.evidence.get("resolvers").and_then(|names| names.as_array());
             let is_named = named.is_some_and(|names| names.iter().any(|name| name == &*silent.name));
@@ -157,7 +161,7 @@ proptest! {
         let mut records: Vec<Record> = names.into_iter().zip(numbers).map(record).collect();
         records.sort_unstable();
         let answer = Answer { records, ..Answer::bare(LookupOutcome::Records) };
-        let mut state = State::default();
+        let mut state = watching(&plan);
         for key in kmswatch::observe::work::srv_keys(&plan) {
             state.record(Observation::Lookup { key, answer: Arc::new(answer.clone()), at: start() });
         }
@@ -190,14 +194,38 @@ fn hostile_labels() -> impl Strategy<Value = Vec<Vec<u8>>> {
     proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 0..8)
 }
 
-fn state_of(seen: impl Iterator<Item = Observation>) -> State {
-    let mut state = State::default();
+fn state_of(plan: &Plan, seen: impl Iterator<Item = Observation>) -> State {
+    let mut state = watching(plan);
     seen.for_each(|observation| state.record(observation));
     state
 }
 
 fn full(plan: &Arc<Plan>, state: &State, now: Timestamp) -> Snapshot {
     Auditor::new(plan.clone(), start(), Memory::Once).audit(state, &Changes::default(), now)
+}
+
+/// Everything anew, but for what an auditor that watches remembers.
+fn full_after(
+    remembered: &Remembered,
+    plan: &Arc<Plan>,
+    state: &State,
+    now: Timestamp,
+) -> Snapshot {
+    let mut auditor = Auditor::new(plan.clone(), start(), Memory::Watching);
+    auditor.remember(remembered);
+    auditor.audit(state, &Changes::default(), now)
+}
+
+/// What an auditor that watches remembers after this snapshot.
+fn learn(remembered: &mut Remembered, snapshot: &Snapshot) {
+    let since = snapshot.findings.iter().map(|one| (one.id.clone(), one.since.expect("watched")));
+    remembered.findings = since.collect();
+    for view in &snapshot.hosts {
+        let Some(last_up) = view.last_up else { continue };
+        remembered.hosts.retain(|known| known.of != view.host);
+        let (of, is_up) = (view.host.clone(), view.status.is_up());
+        remembered.hosts.push(SeenUp { of, last_up, is_up });
+    }
 }
 
 fn merge(changes: &mut Changes, more: Changes) {
@@ -216,6 +244,7 @@ fn same(what: &str, one: &Snapshot, other: &Snapshot) -> Result<(), TestCaseErro
     let (mine, theirs) = (differs(one, other), differs(other, one));
     prop_assert!(mine.is_empty() && theirs.is_empty(), "{what}: {mine:#?} and {theirs:#?}");
     prop_assert_eq!(&one.hosts, &other.hosts);
+    prop_assert_eq!(&one.departed, &other.departed);
     prop_assert_eq!((one.status, one.summary), (other.status, other.summary));
     let profiles = |of: &Snapshot| -> Vec<_> {
         of.profiles.iter().map(|entry| (entry.status, entry.view.clone())).collect()
@@ -228,6 +257,7 @@ fn same(what: &str, one: &Snapshot, other: &Snapshot) -> Result<(), TestCaseErro
         prop_assert_eq!(&one.view.answers, &other.view.answers);
         prop_assert_eq!(&one.view.records, &other.view.records);
         prop_assert_eq!(&one.view.hosts, &other.view.hosts);
+        prop_assert_eq!(&one.view.seen, &other.view.seen);
     }
     Ok(())
 }
@@ -311,8 +341,8 @@ fn no_new_absence(
     };
     let replaced = seen.iter().enumerate().map(replace);
     let now = when(seen.last().expect("a step"));
-    let before = absences(&full(plan, &state_of(seen.iter().cloned()), now));
-    let after = absences(&full(plan, &state_of(replaced), now));
+    let before = absences(&full(plan, &state_of(plan, seen.iter().cloned()), now));
+    let after = absences(&full(plan, &state_of(plan, replaced), now));
     prop_assert!(after.is_subset(&before), "{:?}", after.difference(&before).collect::<Vec<_>>());
     Ok(())
 }

@@ -112,6 +112,32 @@ fn lookups_show_outcome_and_duration() {
     assert_eq!(family(snapshot, "srv_lookup_duration_seconds"), durations);
 }
 
+#[test]
+fn what_was_seen_outlives_what_is_there() {
+    let entry = one_domain(&[fixture::record("k.east.example", 0, 0)]);
+    let mut snapshot = with(entry, |view| {
+        let gone = fixture::seen("gone.east.example", Some("2026-03-01T11:00:01Z"));
+        view.seen = vec![gone, fixture::seen("k.east.example", None)];
+    });
+    let time = |text: &str| fixture::time(text);
+    let mut host = fixture::host("k.east.example", &[], [10, 0, 0, 1], ProbeOutcome::Kms);
+    Arc::get_mut(&mut host).expect("not shared").last_up = Some(time("1970-01-01T00:00:07Z"));
+    let never = fixture::host("never.east.example", &[], [10, 0, 0, 2], ProbeOutcome::Refused);
+    snapshot.hosts = vec![host, never];
+    let gone = fixture::named_host("gone.east.example");
+    snapshot.departed = vec![(gone, time("1970-01-01T00:00:05.5Z"))];
+    let host = |target: &str| format!(r#"target="{target}.east.example",port="1688""#);
+    let both = |value: f64| -> BTreeMap<String, f64> {
+        let hosts = ["gone", "k"].map(host).into_iter();
+        hosts.map(|labels| (format!("domain=\"east.example\",{labels}"), value)).collect()
+    };
+    let (first, last) = (1_769_904_000.0, 1_772_362_800.0);
+    assert_eq!(family(snapshot.clone(), "record_first_seen_timestamp_seconds"), both(first));
+    assert_eq!(family(snapshot.clone(), "record_last_seen_timestamp_seconds"), both(last));
+    let up = expected(&[(&host("gone"), 5.5), (&host("k"), 7.0)]);
+    assert_eq!(family(snapshot, "host_last_up_timestamp_seconds"), up);
+}
+
 /// A domain of one host that has these statuses over its resolver's path and over a foreign one.
 fn host_over_paths(own: &[HostStatus], foreign: HostStatus) -> Snapshot {
     let mut entry = one_domain(&[fixture::record("k.east.example", 0, 0)]);
@@ -128,6 +154,7 @@ fn host_over_paths(own: &[HostStatus], foreign: HostStatus) -> Snapshot {
             .chain([(path(250), foreign)])
             .map(|(path, status)| (Arc::new(path), status))
             .collect(),
+        last_up: None,
         domains: vec![fixture::name("east.example")],
         endpoints: Vec::new(),
     };
@@ -374,6 +401,7 @@ fn any_host() -> impl Strategy<Value = Arc<HostView>> {
             host: Host { target, port },
             status: HostStatus::Up,
             paths,
+            last_up: None,
             domains: Vec::new(),
             endpoints: endpoints.collect(),
         })

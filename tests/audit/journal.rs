@@ -1,0 +1,209 @@
+//! What an auditor that watches tells the journal, and what it takes from it.
+
+use jiff::{SignedDuration, Timestamp};
+use kmswatch::audit::changes::events;
+use kmswatch::audit::{Auditor, Memory};
+use kmswatch::model::journal::{Entry, Event, Remembered};
+use kmswatch::model::{Observation, Snapshot};
+use kmswatch::observe::state::{Changes, State};
+
+use super::scenario::{Case, cases, start};
+use super::when;
+
+/// A case of one domain with two hosts.
+fn case(config: &str, seen: &str) -> Case {
+    let text = format!(
+        "[config]\ndomain = [{{ name = \"east.test\" }}]\n{config}\n\
+         [[case]]\nname = \"\"\nfindings = []\nseen = \"\"\"
+         srv  east.test * 10 50 1688 kms1.test, 10 50 1688 kms2.test
+         host kms1.test 10.1.0.1 kms\nhost kms2.test 10.1.0.2 kms\n{seen}\n\"\"\""
+    );
+    cases("journal", &text).pop().expect("one case")
+}
+
+/// An audit at each moment at which something was seen: the snapshots, and what the auditor told.
+fn watch(case: &Case, remembered: &Remembered) -> (Vec<Snapshot>, Vec<Vec<Entry>>) {
+    let mut state = State::default();
+    state.remember(&case.plan, remembered);
+    let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Watching);
+    auditor.remember(remembered);
+    let look = |moment: &[Observation]| {
+        moment.iter().for_each(|observation| state.record(observation.clone()));
+        let changes = state.take_changes();
+        let snapshot = auditor.audit(&state, &changes, when(&moment[0]));
+        (snapshot, auditor.take_entries())
+    };
+    case.seen.chunk_by(|one, next| when(one) == when(next)).map(look).unzip()
+}
+
+fn seconds(moment: Timestamp) -> i64 {
+    moment.duration_since(start()).as_secs()
+}
+
+/// Events and what became of hosts, a line each.
+fn lines(entries: &[Entry]) -> Vec<String> {
+    let line = |entry: &Entry| match entry {
+        Entry::Host(seen) => {
+            Some(format!("{} up {} last {}", seen.of, seen.is_up, seconds(seen.last_up)))
+        }
+        Entry::Event(event) => Some(shown(event)),
+        _ => None,
+    };
+    entries.iter().filter_map(line).collect()
+}
+
+fn shown(event: &Event) -> String {
+    let evidence = serde_json::to_string(&event.evidence).expect("plain");
+    let domain = event.domain.iter().map(ToString::to_string);
+    let about = domain.chain(event.host.iter().map(ToString::to_string));
+    let about = about.chain(event.servers.iter().map(ToString::to_string)).collect::<Vec<_>>();
+    format!("{} {} at {} {evidence}", event.kind, about.join(" "), seconds(event.at))
+}
+
+fn findings(entries: &[Entry]) -> Vec<String> {
+    let line = |entry: &Entry| match entry {
+        Entry::Finding { id, since } => {
+            let check = id.as_str().rsplit_once('-').expect("check and hash").0.to_owned();
+            Some(format!("{check} {:?}", since.map(seconds)))
+        }
+        _ => None,
+    };
+    entries.iter().filter_map(line).collect()
+}
+
+#[test]
+fn a_host_that_turns_is_told_once_each_time() {
+    let turns = "at 10s\nprobe 10.1.0.2:1688 kms\nat 20s\nprobe 10.1.0.2:1688 refused\nat 30s
+        probe 10.1.0.2:1688 reset\nat 40s\nprobe 10.1.0.2:1688 kms";
+    let (snapshots, told) = watch(&case("", turns), &Remembered::default());
+    let told: Vec<Vec<String>> = told.iter().map(|entries| lines(entries)).collect();
+    assert_eq!(told[0], ["kms1.test:1688 up true last 0", "kms2.test:1688 up true last 0"]);
+    assert_eq!(told[1], [""; 0]);
+    let down = "host-down kms2.test:1688 at 20 {\"endpoints\":{\"10.1.0.2\":\"refused\"},\"last_up\":\"2026-06-30T12:00:10Z\"}";
+    assert_eq!(told[2], ["kms2.test:1688 up false last 10", down]);
+    assert_eq!(told[3], [""; 0]);
+    let up = "host-up kms2.test:1688 at 40 {\"endpoints\":{\"10.1.0.2\":\"kms\"},\"last_up\":\"2026-06-30T12:00:10Z\"}";
+    assert_eq!(told[4], ["kms2.test:1688 up true last 40", up]);
+    let last_up = |at: usize| snapshots[at].hosts[1].last_up.map(seconds);
+    assert_eq!([0, 1, 2, 3, 4].map(last_up), [0, 10, 10, 10, 40].map(Some));
+}
+
+#[test]
+fn what_cannot_be_told_is_no_change() {
+    let turns = "at 10s\nprobe 10.1.0.2:1688 silent\nat 20s\nprobe 10.1.0.2:1688 kms";
+    let (_, told) = watch(&case("", turns), &Remembered::default());
+    assert_eq!(lines(&told[1]), ["kms2.test:1688 up false last 0"], "but it is not up");
+    assert_eq!(lines(&told[2]), ["kms2.test:1688 up true last 20"]);
+}
+
+#[test]
+fn a_host_that_went_down_while_nobody_watched_is_told_of() {
+    let (snapshots, told) = watch(&case("", ""), &Remembered::default());
+    let hosts = told.into_iter().flatten().filter_map(|entry| match entry {
+        Entry::Host(seen) => Some(seen),
+        _ => None,
+    });
+    let remembered = Remembered { hosts: hosts.collect(), ..Remembered::default() };
+    let down = case("", "probe 10.1.0.2:1688 refused");
+    let (_, told) = watch(&down, &remembered);
+    assert_eq!(lines(&told[0])[0], "kms2.test:1688 up false last 0");
+    assert!(lines(&told[0])[1].starts_with("host-down kms2.test:1688 at 0"));
+    assert_eq!(snapshots[0].hosts.len(), 2);
+}
+
+#[test]
+fn findings_tell_when_they_begin_and_end_and_go_on_after_a_restart() {
+    let down = "at 10s\nprobe 10.1.0.2:1688 refused\nat 20s\nprobe 10.1.0.2:1688 reset\nat 30s
+        probe 10.1.0.2:1688 kms";
+    let (snapshots, told) = watch(&case("", down), &Remembered::default());
+    let told: Vec<Vec<String>> = told.iter().map(|entries| findings(entries)).collect();
+    assert_eq!(told[1], ["redundancy-lost Some(10)", "host-down Some(10)"]);
+    assert_eq!((told[0].len(), told[2].len()), (0, 0));
+    let mut ended = told[3].clone();
+    ended.sort();
+    assert_eq!(ended, ["host-down None", "redundancy-lost None"]);
+    let since = start() - SignedDuration::from_hours(7);
+    let ids = snapshots[2].findings.iter().map(|finding| (finding.id.clone(), since));
+    let remembered = Remembered { findings: ids.collect(), ..Remembered::default() };
+    let (snapshots, told) = watch(&case("", "probe 10.1.0.2:1688 refused"), &remembered);
+    assert_eq!(findings(&told[0]), [""; 0]);
+    assert!(snapshots[0].findings.iter().all(|finding| finding.since == Some(since)));
+    let (_, told) = watch(&case("", ""), &remembered);
+    assert_eq!(findings(&told[0]).len(), 2, "both ended meanwhile");
+}
+
+#[test]
+fn divergence_goes_on_settling_over_a_restart() {
+    let servers = "resolver = [{ name = \"hq\", servers = [\"10.0.0.53\", \"10.0.0.54\"] }]";
+    let differ = case(servers, "srv east.test 10.0.0.54 10 60 1688 kms1.test");
+    let (snapshots, _) = watch(&differ, &Remembered::default());
+    let divergence = |snapshot: &Snapshot| -> (String, _) {
+        let mut findings = snapshot.findings.iter();
+        let one =
+            findings.find(|one| one.check.as_str() == "server-divergence").expect("they differ");
+        (one.severity.to_string(), one.id.clone())
+    };
+    let (severity, id) = divergence(&snapshots[0]);
+    assert_eq!(severity, "warning");
+    let since = start() - SignedDuration::from_mins(31);
+    let remembered = Remembered { findings: vec![(id, since)], ..Remembered::default() };
+    assert_eq!(divergence(&watch(&differ, &remembered).0[0]).0, "critical");
+}
+
+#[test]
+fn who_left_is_remembered_as_long_as_its_record() {
+    let left = "at 10s\nsrv east.test * 10 50 1688 kms1.test\nat 80s
+        srv east.test * 10 50 1688 kms1.test";
+    let (snapshots, _) = watch(&case("vanished_for = \"1m\"", left), &Remembered::default());
+    let departed = |at: usize| -> Vec<String> {
+        let departed = snapshots[at].departed.iter();
+        departed.map(|(host, last_up)| format!("{host} {}", seconds(*last_up))).collect()
+    };
+    assert_eq!(departed(0), [""; 0]);
+    assert_eq!(departed(1), ["kms2.test:1688 0"]);
+    assert_eq!(departed(2), [""; 0]);
+}
+
+#[test]
+fn one_that_looks_once_tells_nothing() {
+    let case = case("", "");
+    let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Once);
+    auditor.audit(&State::default(), &Changes::default(), start());
+    assert_eq!(auditor.take_entries(), []);
+}
+
+#[test]
+fn servers_and_statuses_change_between_snapshots() {
+    let fails = "at 10s\nsrv east.test * servfail\na kms1.test * servfail\naaaa kms1.test * servfail
+        a kms2.test * servfail\naaaa kms2.test * servfail\nat 20s\nsrv east.test * servfail\nat 30s
+        srv east.test * 10 50 1688 kms1.test, 10 50 1688 kms2.test\naddr kms1.test 10.1.0.1\naddr kms2.test 10.1.0.2";
+    let (snapshots, _) = watch(&case("", fails), &Remembered::default());
+    let between = |at: usize| -> Vec<String> {
+        events(&snapshots[at], &snapshots[at + 1]).iter().map(shown).collect()
+    };
+    let failing = "server-failing 10.0.0.53 at 10 {\"failing\":3,\"names\":3,\"outcomes\":{\"servfail\":3},\"path\":\"\"}";
+    let status = "status east.test at 10 {\"is\":\"critical\",\"was\":\"ok\"}";
+    assert_eq!(between(0), [failing, status]);
+    assert_eq!(between(1), [""; 0]);
+    let answering = "server-answering 10.0.0.53 at 30 {\"path\":\"\"}";
+    let status = "status east.test at 30 {\"is\":\"ok\",\"was\":\"critical\"}";
+    assert_eq!(between(2), [answering, status]);
+    // A server that is not asked any more has not come back.
+    let mut without = snapshots[2].clone();
+    without.findings.clear();
+    assert!(events(&snapshots[2], &without).is_empty());
+}
+
+#[test]
+fn a_record_is_not_stale_for_who_looks_once() {
+    let case = case("stale_after = \"1s\"", "at 1m\nprobe 10.1.0.2:1688 refused");
+    let stale = |memory| {
+        let mut state = State::default();
+        state.remember(&case.plan, &Remembered::default());
+        case.seen.iter().for_each(|observation| state.record(observation.clone()));
+        let mut auditor = Auditor::new(case.plan.clone(), start(), memory);
+        let snapshot = auditor.audit(&state, &Changes::default(), case.now);
+        snapshot.findings.iter().filter(|one| one.check.as_str() == "record-stale").count()
+    };
+    assert_eq!((stale(Memory::Once), stale(Memory::Watching)), (0, 1));
+}
