@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod dns;
+pub mod journal;
 pub mod metrics;
 pub mod model;
 pub mod observe;
