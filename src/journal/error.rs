@@ -55,8 +55,8 @@ pub enum JournalError {
     },
     /// There is none to read.
     #[error(
-        "{}: there is no journal; `kmswatch run` with this config begins it, in the folder that it \
-         is started in",
+        "{}: there is no journal; `kmswatch run` begins one. A relative [journal] path is one of the \
+         folder that it runs in, which is /var/lib/kmswatch for the service",
         .path.display()
     )]
     Missing {

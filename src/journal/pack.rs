@@ -50,6 +50,8 @@ const NAMES: &[&str] = &[
     "now",
     "first",
     "severity",
+    "was_priority",
+    "was_weight",
 ];
 
 const NULL: u8 = 0;
@@ -61,7 +63,8 @@ const TEXT: u8 = 5;
 const TIME: u8 = 6;
 const LIST: u8 = 7;
 const MAP: u8 = 8;
-/// A text written out, as it is none of [`NAMES`]; those follow from here.
+const EXACT_TIME: u8 = 9;
+/// What stands for the first of [`NAMES`]; 0 is before any other name, written out.
 const FIRST_NAME: u8 = 1;
 
 /// Nothing nests deeper; what does is a database that somebody made up.
@@ -84,12 +87,12 @@ pub(super) fn unpack(bytes: &[u8], at: Timestamp) -> Option<Evidence> {
 fn pack_map(map: &Evidence, at: Timestamp, bytes: &mut Vec<u8>) {
     push_number(map.len() as u64, bytes);
     for (name, value) in map {
-        match NAMES.iter().position(|known| known == name).and_then(|at| u8::try_from(at).ok()) {
-            Some(known) => bytes.push(FIRST_NAME + known),
-            None => {
-                bytes.push(0);
-                push_text(name, bytes);
-            }
+        let known = NAMES.iter().position(|known| known == name);
+        if let Some(known) = known.and_then(|at| u8::try_from(at).ok()) {
+            bytes.push(FIRST_NAME + known);
+        } else {
+            bytes.push(0);
+            push_text(name, bytes);
         }
         pack_value(value, at, bytes);
     }
@@ -100,16 +103,7 @@ fn pack_value(value: &Value, at: Timestamp, bytes: &mut Vec<u8>) {
         Value::Null => bytes.push(NULL),
         Value::Bool(value) => bytes.push(if *value { TRUE } else { FALSE }),
         Value::Number(number) => pack_number(number, bytes),
-        Value::String(text) => match time(text) {
-            Some(time) => {
-                bytes.push(TIME);
-                push_number(zigzag(time.as_second() - at.as_second()), bytes);
-            }
-            None => {
-                bytes.push(TEXT);
-                push_text(text, bytes);
-            }
-        },
+        Value::String(text) => pack_text(text, at, bytes),
         Value::Array(values) => {
             bytes.push(LIST);
             push_number(values.len() as u64, bytes);
@@ -118,6 +112,25 @@ fn pack_value(value: &Value, at: Timestamp, bytes: &mut Vec<u8>) {
         Value::Object(map) => {
             bytes.push(MAP);
             pack_map(map, at, bytes);
+        }
+    }
+}
+
+/// A time as the seconds, or nanoseconds, from the event's own.
+fn pack_text(text: &str, at: Timestamp, bytes: &mut Vec<u8>) {
+    let exact = |time: Timestamp| i64::try_from(time.as_nanosecond() - at.as_nanosecond()).ok();
+    match time(text) {
+        Some(time) if time.subsec_nanosecond() == 0 => {
+            bytes.push(TIME);
+            push_number(zigzag(time.as_second() - at.as_second()), bytes);
+        }
+        Some(time) if exact(time).is_some() => {
+            bytes.push(EXACT_TIME);
+            push_number(zigzag(exact(time).unwrap_or_default()), bytes);
+        }
+        _ => {
+            bytes.push(TEXT);
+            push_text(text, bytes);
         }
     }
 }
@@ -133,13 +146,13 @@ fn pack_number(number: &Number, bytes: &mut Vec<u8>) {
     }
 }
 
-/// The time that a text is, where it is exactly what the seconds alone would be written as.
+/// The time that a text is, where it is exactly as times are written.
 fn time(text: &str) -> Option<Timestamp> {
     if !text.ends_with('Z') {
         return None;
     }
     let time: Timestamp = text.parse().ok()?;
-    (time.subsec_nanosecond() == 0 && time.to_string() == text).then_some(time)
+    (time.to_string() == text).then_some(time)
 }
 
 fn push_text(text: &str, bytes: &mut Vec<u8>) {
@@ -198,6 +211,11 @@ impl<'a> Reader<'a> {
             TIME => {
                 let seconds = self.at.as_second().checked_add(from_zigzag(self.number()?))?;
                 Value::String(Timestamp::from_second(seconds).ok()?.to_string())
+            }
+            EXACT_TIME => {
+                let distance = i128::from(from_zigzag(self.number()?));
+                let time = Timestamp::from_nanosecond(self.at.as_nanosecond() + distance);
+                Value::String(time.ok()?.to_string())
             }
             LIST => {
                 let length = self.number()?;

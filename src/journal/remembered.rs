@@ -77,7 +77,7 @@ fn records(
         let gone = row.get::<_, Option<i64>>(7)?.map(time);
         let last_seen = time(row.get(6)?);
         Ok(SeenRecord {
-            domain: names.name(row, 0)?,
+            domain: names.domain(row, 0)?,
             witness: witness.clone(),
             host: names.host(row, 2)?,
             priority: row.get(3)?,
@@ -134,7 +134,7 @@ fn known<'w>(
 /// The dictionary; each name is made once, and shared.
 struct Names {
     texts: HashMap<i64, String, RandomState>,
-    names: HashMap<i64, Name, RandomState>,
+    domains: HashMap<i64, Name, RandomState>,
     hosts: HashMap<i64, Host, RandomState>,
 }
 
@@ -143,16 +143,16 @@ impl Names {
         let pairs =
             rows(connection, "SELECT id, text FROM names", |row| Ok((row.get(0)?, row.get(1)?)))?;
         let texts = pairs.into_iter().collect();
-        Ok(Self { texts, names: HashMap::default(), hosts: HashMap::default() })
+        Ok(Self { texts, domains: HashMap::default(), hosts: HashMap::default() })
     }
 
-    fn name(&mut self, row: &Row<'_>, column: usize) -> Result<Name> {
+    fn domain(&mut self, row: &Row<'_>, column: usize) -> Result<Name> {
         let number = row.get(column)?;
-        if let Some(name) = self.names.get(&number) {
+        if let Some(name) = self.domains.get(&number) {
             return Ok(name.clone());
         }
         let text = self.texts.get(&number).ok_or_else(|| nonsense(column))?;
-        Ok(self.names.entry(number).or_insert(Name::from_kept(text)).clone())
+        Ok(self.domains.entry(number).or_insert(Name::from_kept(text)).clone())
     }
 
     fn host(&mut self, row: &Row<'_>, column: usize) -> Result<Host> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::batch;
 use super::error::JournalError;
@@ -39,19 +39,21 @@ impl Store {
     /// # Errors
     /// A refusal ([`JournalError::is_refusal`]), or why it cannot be written now.
     pub(super) fn open_whole(path: &Path, now: Timestamp) -> Result<Self, JournalError> {
-        let whole = Self::open(path).and_then(|store| store.check().map(|()| store));
-        match whole {
-            Err(error) if error.is_corrupt() => {
+        if let Err(error) = check(path) {
+            if error.is_refusal() {
+                return Err(error);
+            }
+            // What cannot be read for another reason is told when it is opened.
+            if error.is_corrupt() {
                 let aside = set_aside(path, now)?;
                 tracing::error!(
                     "{error}: this journal is broken and was set aside as {}; a new one is begun, \
                      which knows nothing of what was",
                     aside.display()
                 );
-                Self::open(path)
             }
-            other => other,
         }
+        Self::open(path)
     }
 
     /// Opens it, and shows that it can be written.
@@ -70,17 +72,6 @@ impl Store {
         connection.pragma_update(None, "journal_size_limit", LARGEST_LOG).map_err(fault)?;
         schema::migrate(&mut connection, path, MIGRATIONS)?;
         Ok(Self { connection, path: path.to_owned(), known: Known::default() })
-    }
-
-    fn check(&self) -> Result<(), JournalError> {
-        let sql = "PRAGMA quick_check(1)";
-        let said = self.connection.query_row(sql, [], |row| row.get::<_, String>(0));
-        let said = said.map_err(|source| self.fault("check", source))?;
-        if said == "ok" {
-            return Ok(());
-        }
-        let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        Err(self.fault("check", rusqlite::Error::SqliteFailure(failure, Some(said))))
     }
 
     /// Everything that is kept but the events.
@@ -191,6 +182,24 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
     let _ = file.set_len(0).and_then(|()| file.rewind());
     let _ = file.write_all(process.as_bytes());
     Ok(file)
+}
+
+/// Looks through the database, if there is one, without a change to it: what is broken is left as it is.
+fn check(path: &Path) -> Result<(), JournalError> {
+    let fault = |source| JournalError::Database { path: path.to_owned(), doing: "check", source };
+    if fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+        connection.busy_timeout(BUSY).map_err(fault)?;
+        schema::version(&connection, path)?;
+        let sql = "PRAGMA quick_check(1)";
+        let said: String = connection.query_row(sql, [], |row| row.get(0)).map_err(fault)?;
+        if said != "ok" {
+            let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(fault(rusqlite::Error::SqliteFailure(failure, Some(said))));
+        }
+    }
+    Ok(())
 }
 
 /// Gives a database and what belongs to it another name.

@@ -266,16 +266,17 @@ impl Writer {
 
     fn succeeded(&mut self, batch: &Batch) {
         self.retry = FIRST_RETRY;
-        let mut state = self.shared.lock();
-        state.pending.written(batch);
-        let lost = std::mem::take(&mut state.pending.lost);
-        let before = std::mem::replace(&mut state.condition, JournalCondition::Durable);
-        drop(state);
-        if before != JournalCondition::Durable {
+        let lost = {
+            let pending = &mut self.shared.lock().pending;
+            pending.written(batch);
+            std::mem::take(&mut pending.lost)
+        };
+        if !self.is_durable() {
             tracing::info!(
                 "{}: the journal is written again; events lost meanwhile: {lost}",
                 self.path.display()
             );
+            self.shared.lock().condition = JournalCondition::Durable;
         }
     }
 
@@ -284,14 +285,17 @@ impl Writer {
         if self.store.take().is_none() {
             self.retry = (self.retry * 2).min(LAST_RETRY);
         }
-        let mut state = self.shared.lock();
-        state.pending.not_written(batch);
-        let degraded = JournalCondition::Degraded { reason: error.to_string(), lost: 0 };
-        let before = std::mem::replace(&mut state.condition, degraded);
-        drop(state);
-        if before == JournalCondition::Durable {
+        if self.is_durable() {
             tell_degraded(error);
         }
+        let mut state = self.shared.lock();
+        state.pending.not_written(batch);
+        state.condition = JournalCondition::Degraded { reason: error.to_string(), lost: 0 };
+    }
+
+    /// As published; nobody else changes it.
+    fn is_durable(&self) -> bool {
+        self.shared.lock().condition == JournalCondition::Durable
     }
 
     fn tell_end(&self) {
