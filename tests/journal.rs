@@ -716,6 +716,16 @@ fn a_year_of_a_thousand_domains_is_below_100_mib() {
         float(size) / f64::from(events),
         float(year) / f64::from(1 << 20)
     );
+    let opening = clock.now();
+    let (journal, _) = open(&path);
+    let reading = clock.now();
+    let rare = EventQuery { kinds: vec![EventKind::Reloaded], ..ALL };
+    assert_eq!(journal.events(&rare).expect("readable"), []);
+    eprintln!(
+        "opened in {:?}, looked through in {:?}",
+        reading.duration_since(opening),
+        clock.now().duration_since(reading)
+    );
     let count: i64 = Connection::open(&path)
         .and_then(|database| {
             database.query_row("SELECT count(*) FROM events", [], |row| row.get(0))

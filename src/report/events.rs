@@ -18,6 +18,7 @@ pub fn event_message(event: &Event) -> String {
     let domain = event.domain.as_ref().map_or_else(|| "a domain".to_owned(), ToString::to_string);
     let servers = listed(&event.servers, MOST_SERVERS);
     let told = |name| value(evidence, name);
+    let finding = || told("id").unwrap_or_else(|| "a finding".to_owned());
     match event.kind {
         EventKind::Appeared => {
             let first = told("first_seen").map(|at| format!("; first seen {at}"));
@@ -42,18 +43,18 @@ pub fn event_message(event: &Event) -> String {
         }
         EventKind::ServerAnswering => join(format!("server {servers} answers again"), [None]),
         EventKind::Status => {
-            let [status, was] = ["status", "was"].map(|name| told(name).unwrap_or_default());
-            join(format!("{domain} is {status}"), [behind(", was ", &was)])
+            let now = told("status").map(|status| format!(": now {status}"));
+            let was = told("was").map(|was| format!(", was {was}"));
+            join(format!("the status of {domain} changed"), [now, was])
         }
         EventKind::Reloaded => join("the config was taken over".to_owned(), [detail(evidence)]),
         EventKind::Acknowledged => {
             let until = told("until").map(|at| format!(" until {at}"));
             let reason = told("reason").map(|reason| format!(": {reason}"));
-            let id = told("id").unwrap_or_default();
-            join(format!("{id} was acknowledged"), [until, reason])
+            join(format!("{} was acknowledged", finding()), [until, reason])
         }
         EventKind::Unacknowledged => {
-            format!("{} is not acknowledged any more", told("id").unwrap_or_default())
+            format!("{} is not acknowledged any more", finding())
         }
     }
 }
@@ -196,10 +197,16 @@ mod tests {
                 "server 10.0.0.53 and tcp://10.0.0.54 answers again",
                 "server 10.0.0.53 and tcp://10.0.0.54 answers again",
             ],
-            ["contoso.com is critical, was ok", "contoso.com is "],
+            [
+                "the status of contoso.com changed: now critical, was ok",
+                "the status of contoso.com changed",
+            ],
             ["the config was taken over: moved", "the config was taken over"],
-            ["host-down-1 was acknowledged until 2026-12-01T00:00:00Z: moved", " was acknowledged"],
-            ["host-down-1 is not acknowledged any more", " is not acknowledged any more"],
+            [
+                "host-down-1 was acknowledged until 2026-12-01T00:00:00Z: moved",
+                "a finding was acknowledged",
+            ],
+            ["host-down-1 is not acknowledged any more", "a finding is not acknowledged any more"],
         ];
         assert_eq!(said, expected.map(|pair| pair.map(str::to_owned)));
     }
