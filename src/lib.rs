@@ -1,7 +1,8 @@
 //! kmswatch: watches that Windows and Office machines can find and reach their KMS hosts.
 //!
 //! Data flows one way:
-//! `config → plan → observe (dns, probe) → audit → snapshot → {metrics, web, report}`.
+//! `config → plan → observe (dns, probe) → audit → snapshot → {metrics, web, report}`; what outlives the
+//! process goes to [`journal`].
 //! [`model`] holds the words, and everything imports from it. `ARCHITECTURE.md` says where to change
 //! what.
 
@@ -13,6 +14,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod dns;
+pub mod journal;
 pub mod metrics;
 pub mod model;
 pub mod observe;

@@ -393,7 +393,6 @@ fn each_shell_completes_commands_and_their_options() {
 #[test]
 fn what_is_not_in_this_version_is_refused_as_that() {
     for line in [
-        "journal --since 7d",
         "ack ID --until 2027-01-01",
         "unack ID",
         "--shard 1/2 check x.test",

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod explain;
 mod init;
+mod journal;
 mod man;
 mod output;
 mod preflight;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
             preflight::preflight(&arguments, line.color, line.verbose > 0)
         }
         Command::Config(arguments) => config::config(&arguments),
+        Command::Journal(arguments) => journal::journal(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
         Command::Man => man::man(),
@@ -83,6 +85,8 @@ enum Command {
     Preflight(preflight::Arguments),
     /// Say what a check or a Windows error code means, and what to do
     Explain(explain::Arguments),
+    /// Show what appeared, changed and vanished, from the daemon's journal
+    Journal(journal::Arguments),
     /// Check, show or begin a config
     Config(config::Arguments),
     /// Watch a small estate with faults that this program plays itself, on loopback

@@ -26,7 +26,7 @@ use std::path::Path;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use hosts::parse_listed_host;
 pub use load::{HostLoad, LoadReport, ServerLoad, load_report};
-pub use plan::plan_for;
+pub use plan::{DEFAULT_JOURNAL, plan_for};
 pub use profiles::{
     parse_fixed_host, parse_interface, parse_source, parse_subnet, parse_suffix, plan_for_profiles,
 };

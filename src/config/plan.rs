@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use super::profiles;
 use super::refusal::{Refusal, no_url, shown};
 use super::server::{check_unicast, resolver_over, server};
 use super::system::ReadSystem;
-use crate::model::plan::{Depth, DnsSettings, HostNote, PlannedDomain, ProbeSettings, WebSettings};
+use crate::model::plan::{
+    Depth, DnsSettings, HostNote, JournalSettings, PlannedDomain, ProbeSettings, WebSettings,
+};
 use crate::model::{KmsMode, Labels, Name, Path, Plan, Resolver, Server};
 
 /// A plan of these domains at the defaults, for a check without a config.
@@ -42,7 +45,6 @@ pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> P
     let implied = profiles::implied(&profiles, is_configured);
     domains.extend(implied);
     domains.sort_by(|left, right| left.name.cmp(&right.name));
-    journal(root);
     let [interval, record_stale_after, vanished_for, settle] = audit(root);
     let mut plan = Plan {
         interval,
@@ -57,6 +59,7 @@ pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> P
         hosts: hosts(root),
         exceptions: exceptions::read(root),
         web: web(root),
+        journal: journal(root),
         ..Plan::empty()
     };
     let rounds = load_report(&plan).servers.into_iter().filter_map(|server| server.true_interval);
@@ -175,18 +178,28 @@ fn duration(section: &Section<'_>, key: &str, example: &str, default: Duration) 
     section.get(key).and_then(|item| item.duration(&SHORT, example)).unwrap_or(default)
 }
 
-/// State is kept in memory; who asks for a file must learn that there is none.
-fn journal(root: &Section<'_>) {
-    let Some(item) = root.table("journal", &JOURNAL).get("path") else {
-        return;
-    };
-    if item.string("\"\"").is_some_and(|path| !path.is_empty()) {
-        item.refuse(Refusal::new(
-            "a journal on disk is not in this version",
-            "write path = \"\", which keeps state in memory",
-        ));
+/// A relative path begins where the process was started, as logs and other state do, and not beside the
+/// config, which the daemon may not write.
+fn journal(root: &Section<'_>) -> JournalSettings {
+    let section = root.table("journal", &JOURNAL);
+    let path = section.get("path").and_then(|item| item.read("\"kmswatch.db\"", journal_path));
+    let keep = section.get("keep").and_then(|item| item.duration(&KEEP, "\"400d\""));
+    JournalSettings {
+        path: path.unwrap_or_else(|| Some(DEFAULT_JOURNAL.into())),
+        keep: keep.unwrap_or(JournalSettings::default().keep),
     }
 }
+
+fn journal_path(text: &str) -> Result<Option<PathBuf>, Refusal> {
+    if text.ends_with('/') || text.contains('\0') {
+        let problem = format!("{} is no file", shown(text));
+        return Err(Refusal::new(problem, "write one such as \"/var/lib/kmswatch/kmswatch.db\""));
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+/// Where the journal is unless the config says otherwise (contract).
+pub const DEFAULT_JOURNAL: &str = "kmswatch.db";
 
 fn web(root: &Section<'_>) -> WebSettings {
     let section = root.table("web", &WEB);
@@ -368,6 +381,9 @@ const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fr
 /// What is longer than ten years is a slip.
 const LONG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
 const SETTLE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(3650 * 24);
+/// What is kept for less than a day is no memory; a hundred years are for ever.
+const KEEP: RangeInclusive<Duration> =
+    Duration::from_hours(24)..=Duration::from_hours(100 * 365 * 24);
 const SHORT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
 
 const AUDIT: Keys =
@@ -378,7 +394,7 @@ const PROBE: Keys =
 const RESOLVER: Keys =
     Keys { known: &["name", "servers", "source", "interface", "labels"], later: &["sample"] };
 const HOST: Keys = Keys { known: &["name", "probe", "reason", "labels"], later: &[] };
-const JOURNAL: Keys = Keys { known: &["path"], later: &["keep"] };
+const JOURNAL: Keys = Keys { known: &["path", "keep"], later: &[] };
 const WEB: Keys = Keys {
     known: &["listen", "external_url"],
     later: &["socket", "tls_cert", "tls_key", "users_file", "tokens_file", "open_paths"],

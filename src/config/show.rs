@@ -90,7 +90,9 @@ fn settings(text: &mut Text, plan: &Plan) {
     text.string("slow", format_duration(plan.probe.slow));
     text.raw("concurrency", plan.probe.concurrency);
     text.header("[journal]");
-    text.string("path", "");
+    let path = plan.journal.path.as_deref().map(|path| path.display().to_string());
+    text.string("path", path.unwrap_or_default());
+    text.string("keep", format_duration(plan.journal.keep));
     text.header("[web]");
     text.string("listen", plan.web.listen.to_string());
     text.string("external_url", mask(&plan.web.external_url));

@@ -58,7 +58,8 @@ slow = "500ms"
 concurrency = 256
 
 [journal]
-path = ""
+path = "kmswatch.db"
+keep = "400d"
 
 [web]
 listen = "127.0.0.1:9688"
@@ -150,7 +151,8 @@ timeout = "5s"
 slow = "250ms"
 concurrency = 8
 [journal]
-path = ""
+path = "/var/lib/kmswatch/j.db"
+keep = "30d"
 [web]
 listen = "[::1]:80"
 external_url = "https://kmswatch.contoso.com/k//"
@@ -243,11 +245,6 @@ const RULES: &[(&str, &str)] = &[
     ("[web]\nusers_file = \"\"", "2:1: web.users_file: not in this version; remove it"),
     ("[web]\ntokens_file = \"\"", "2:1: web.tokens_file: not in this version; remove it"),
     ("[web]\nopen_paths = []", "2:1: web.open_paths: not in this version; remove it"),
-    ("[journal]\nkeep = \"400d\"", "2:1: journal.keep: not in this version; remove it"),
-    (
-        "[journal]\npath = \"kmswatch.db\"",
-        "2:8: journal.path: a journal on disk is not in this version; write path = \"\", which keeps state in memory",
-    ),
     (
         "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nsample = 0",
         "4:1: resolver[0].sample: not in this version; remove it",
@@ -261,6 +258,14 @@ const RULES: &[(&str, &str)] = &[
         "3:24: resolver[0].servers[1]: \"https://d/q\": tls:// and https:// are not in this version; write \"ADDRESS[:PORT]\" for UDP or \"tcp://ADDRESS[:PORT]\"",
     ),
     // Types.
+    (
+        "[journal]\nkeep = \"1h\"",
+        "2:8: journal.keep: 1h is out of range; write a duration from \"1d\" to \"36500d\"",
+    ),
+    (
+        "[journal]\npath = \"/var/lib/kmswatch/\"",
+        "2:8: journal.path: \"/var/lib/kmswatch/\" is no file; write one such as \"/var/lib/kmswatch/kmswatch.db\"",
+    ),
     ("[audit]\ninterval = 30", "2:12: audit.interval: 30 has no unit; write \"30s\""),
     (
         "[audit]\nstale_after = \"0s\"",

@@ -70,6 +70,11 @@ impl FindingId {
         Self(format!("{check}-{:016x}", hasher.finish()).into())
     }
 
+    /// The id that [`FindingId::as_str`] gave this text of.
+    pub fn from_kept(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

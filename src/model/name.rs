@@ -135,6 +135,16 @@ impl Name {
         Self(text.into())
     }
 
+    /// The name that [`Name::as_str`] gave this text of, escapes and all: one that was kept somewhere, not
+    /// one that a person wrote. Any text makes some name.
+    #[must_use]
+    pub fn from_kept(text: &str) -> Self {
+        let labels: Vec<_> = Labels { rest: text }.map(unescape).collect();
+        // The root has no labels, though it has a text.
+        let labels = labels.iter().filter(|label| !label.is_empty());
+        Self::from_labels(labels.map(|label| &**label))
+    }
+
     /// The owner name of a domain's KMS records: `_vlmcs._tcp.<domain>` (RFC 2782).
     #[must_use]
     pub fn owner_of(domain: &Self) -> Self {
@@ -348,6 +358,7 @@ mod tests {
         assert_eq!(back, [b"a.b\\".to_vec(), b"\x00\xff ".to_vec(), b"com".to_vec()]);
         assert!(Name::from_labels(std::iter::empty()).is_root());
         assert_eq!(Name::from_labels(std::iter::empty()).labels().count(), 0);
+        assert!(Name::from_kept(".").is_root());
     }
 
     proptest! {
@@ -361,6 +372,7 @@ mod tests {
         #[test]
         fn labels_survive_the_text_form(labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 1..6)) {
             let name = Name::from_labels(labels.iter().map(Vec::as_slice));
+            prop_assert_eq!(&Name::from_kept(name.as_str()), &name);
             let back: Vec<Vec<u8>> = name.wire_labels().map(Cow::into_owned).collect();
             let lower: Vec<Vec<u8>> = labels.iter().map(|l| l.to_ascii_lowercase()).collect();
             prop_assert_eq!(back, lower);

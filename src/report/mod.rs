@@ -6,6 +6,7 @@
 
 mod checked;
 mod document;
+mod events;
 mod html;
 mod human;
 mod json;
@@ -25,6 +26,7 @@ pub(crate) mod fixture;
 
 pub use checked::document;
 pub use document::{Cell, Document, Item, Remedy, Section, State, Suite, Table};
+pub use events::{event_message, human_events, json_events};
 pub use html::html;
 pub use human::preflight::{preflight_end, preflight_head, preflight_step};
 pub use human::{Style, human, verdict};

@@ -1,0 +1,135 @@
+//! What the writer has not written yet: rows, the latest of each thing, and events, as many as fit.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::model::finding::FindingId;
+use crate::model::journal::{Entry, Event, EventQuery, SeenEndpoint, Witness};
+use crate::model::{Host, Name};
+
+/// Events that are remembered while they cannot be written, or where nothing ever is: some ten MiB, and
+/// more than a large estate makes in a day.
+pub(super) const MOST_EVENTS: usize = 16_384;
+
+/// What an entry replaces.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Record(Name, Witness, Host),
+    Endpoint(SeenEndpoint),
+    Host(Host),
+    Finding(FindingId),
+    Acknowledgement(FindingId),
+    Alert(FindingId),
+    Heartbeat(Witness),
+}
+
+/// Rows by what they are of.
+pub(super) type Rows = HashMap<Key, Entry, RandomState>;
+
+/// Entries on their way to the disk. Rows are never lost: there are no more of them than things.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    rows: Rows,
+    events: VecDeque<Arc<Event>>,
+    /// How many events came before those.
+    before: i64,
+    /// What found no room since all was well.
+    pub(super) lost: u64,
+}
+
+/// What one transaction writes.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) rows: Rows,
+    pub(super) events: Vec<Arc<Event>>,
+    /// How many events came before those.
+    pub(super) before: i64,
+}
+
+impl Pending {
+    /// Takes an entry in; where an event finds no room, the oldest one goes.
+    pub(super) fn add(&mut self, entry: Entry) {
+        match keyed(entry) {
+            Ok((key, row)) => drop(self.rows.insert(key, row)),
+            Err(event) => {
+                if self.events.len() >= MOST_EVENTS {
+                    self.events.pop_front();
+                    self.before += 1;
+                    self.lost += 1;
+                }
+                self.events.push_back(Arc::new(event));
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.events.is_empty()
+    }
+
+    /// Everything. The events stay here until they are written, so that readers never miss one.
+    pub(super) fn batch(&mut self) -> Batch {
+        Batch {
+            rows: std::mem::take(&mut self.rows),
+            events: self.events.iter().cloned().collect(),
+            before: self.before,
+        }
+    }
+
+    /// The batch is on the disk.
+    pub(super) fn written(&mut self, batch: &Batch) {
+        let end = batch.before + count(batch.events.len());
+        while self.before < end && self.events.pop_front().is_some() {
+            self.before += 1;
+        }
+    }
+
+    /// The batch is not: what was not replaced meanwhile is still to be written.
+    pub(super) fn not_written(&mut self, batch: Batch) {
+        for (key, row) in batch.rows {
+            self.rows.entry(key).or_insert(row);
+        }
+    }
+
+    /// The events that are asked for, the latest first, and how many events came before all that are here.
+    pub(super) fn events(&self, query: &EventQuery) -> (Vec<Event>, i64) {
+        let wanted = self.events.iter().rev().filter(|event| is_wanted(event, query));
+        (wanted.take(query.limit).map(|event| (**event).clone()).collect(), self.before)
+    }
+}
+
+fn is_wanted(event: &Event, query: &EventQuery) -> bool {
+    query.domain.as_ref().is_none_or(|domain| event.domain.as_ref() == Some(domain))
+        && query.since.is_none_or(|since| event.at >= since)
+        && (query.kinds.is_empty() || query.kinds.contains(&event.kind))
+}
+
+/// An entry with what it replaces, or the event that it is.
+fn keyed(entry: Entry) -> Result<(Key, Entry), Event> {
+    let key = match &entry {
+        Entry::Record(row) => {
+            Key::Record(row.domain.clone(), row.witness.clone(), row.host.clone())
+        }
+        Entry::ForgetRecord { domain, witness, host } => {
+            Key::Record(domain.clone(), witness.clone(), host.clone())
+        }
+        Entry::Endpoint(row) => Key::Endpoint(row.of.clone()),
+        Entry::Host(row) => Key::Host(row.of.clone()),
+        Entry::Finding { id, .. } => Key::Finding(id.clone()),
+        Entry::Acknowledged(row) => Key::Acknowledgement(row.id.clone()),
+        Entry::Unacknowledged(id) => Key::Acknowledgement(id.clone()),
+        Entry::Alert { id, .. } => Key::Alert(id.clone()),
+        Entry::Heartbeat { witness, .. } => Key::Heartbeat(witness.clone()),
+        Entry::Event(_) => {
+            let Entry::Event(event) = entry else { unreachable!("matched above") };
+            return Err(event);
+        }
+    };
+    Ok((key, entry))
+}
+
+/// Counts of entries in memory are far below 2⁶³.
+pub(super) fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}

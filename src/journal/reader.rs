@@ -1,0 +1,184 @@
+//! Events, read beside whoever writes.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
+
+use super::batch::{BETWEEN_SERVERS, schema_time, time};
+use super::error::JournalError;
+use super::pack;
+use super::pending::count;
+use super::remembered::{self, host_of};
+use super::schema::{self, MIGRATIONS};
+use super::store::{BUSY, beside};
+use crate::model::Name;
+use crate::model::journal::{Event, EventQuery, Remembered};
+
+/// A journal that is only read: it takes no lock, and a daemon may write it meanwhile.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Reader {
+    /// Opens a journal of this version.
+    ///
+    /// # Errors
+    /// There is none, it is of another version or no journal, or it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        if !path.exists() {
+            return Err(JournalError::Missing { path: path.to_owned() });
+        }
+        let reader = match Self::open_as(path, path) {
+            // Whoever may not write the folder cannot share the memory of a write-ahead log. Where there
+            // is no log, nobody writes.
+            Err(JournalError::Database { .. }) if !beside(path, "-wal").exists() => {
+                Self::open_as(path, Path::new(&immutable(path)))
+            }
+            other => other,
+        }?;
+        let (found, known) =
+            (schema::version(&reader.connection, path)?, schema::version_of(MIGRATIONS));
+        let path = path.to_owned();
+        match found {
+            0 => Err(JournalError::Missing { path }),
+            _ if found > known => Err(JournalError::Newer { path, found, known }),
+            _ if found < known => Err(JournalError::Older { path, found, known }),
+            _ => Ok(reader),
+        }
+    }
+
+    fn open_as(path: &Path, address: &Path) -> Result<Self, JournalError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        let opened = Connection::open_with_flags(address, flags).and_then(|connection| {
+            connection.busy_timeout(BUSY)?;
+            // The file is opened lazily, and so is what may go wrong with it.
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(connection)
+        });
+        let fault =
+            |source| JournalError::Database { path: path.to_owned(), doing: "read", source };
+        opened.map(|connection| Self { connection, path: path.to_owned() }).map_err(fault)
+    }
+
+    /// The events that are asked for, the latest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn events(&self, query: &EventQuery) -> Result<Vec<Event>, JournalError> {
+        self.events_before(query, i64::MAX)
+    }
+
+    /// Those of them that have a number below `end`.
+    pub(super) fn events_before(
+        &self,
+        query: &EventQuery,
+        end: i64,
+    ) -> Result<Vec<Event>, JournalError> {
+        self.select(query, end).map_err(|source| self.fault(source))
+    }
+
+    /// Everything but the events, and the number of the next event.
+    pub(super) fn remembered(&self) -> Result<(Remembered, i64), JournalError> {
+        let read =
+            || Ok((remembered::read(&self.connection)?, remembered::next_event(&self.connection)?));
+        read().map_err(|source| self.fault(source))
+    }
+
+    fn select(&self, query: &EventQuery, end: i64) -> rusqlite::Result<Vec<Event>> {
+        let mut names = Texts::new(&self.connection)?;
+        let mut sql =
+            "SELECT at, kind, domain, host, servers, evidence FROM events WHERE id < ?".to_owned();
+        let mut values = vec![Value::from(end)];
+        if let Some(domain) = &query.domain {
+            let find = "SELECT id FROM names WHERE text = ?1";
+            let number = self.connection.query_row(find, [domain.as_str()], |row| row.get(0));
+            let Some(number) = number.optional()? else { return Ok(Vec::new()) };
+            sql.push_str(" AND domain = ?");
+            values.push(Value::Integer(number));
+        }
+        if let Some(since) = query.since {
+            sql.push_str(" AND at >= ?");
+            values.push(schema_time(since).into());
+        }
+        if !query.kinds.is_empty() {
+            let kinds = query.kinds.iter().map(|kind| schema::code(*kind).to_string());
+            // Writing to a String cannot fail.
+            let _ = write!(sql, " AND kind IN ({})", kinds.collect::<Vec<_>>().join(","));
+        }
+        sql.push_str(" ORDER BY id DESC LIMIT ?");
+        values.push(count(query.limit).into());
+        let mut statement = self.connection.prepare(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), |row| event(row, &mut names))?;
+        rows.filter_map(Result::transpose).collect()
+    }
+
+    fn fault(&self, source: rusqlite::Error) -> JournalError {
+        JournalError::Database { path: self.path.clone(), doing: "read", source }
+    }
+}
+
+/// The event of a row; `None` where this version has no word for its kind.
+fn event(row: &Row<'_>, names: &mut Texts<'_>) -> rusqlite::Result<Option<Event>> {
+    let Some(kind) = schema::kind_of(row.get(1)?) else { return Ok(None) };
+    let at = time(row.get(0)?);
+    let servers = names.get(row.get(4)?)?.map(split);
+    let evidence = row.get_ref(5)?.as_blob_or_null()?.and_then(|bytes| pack::unpack(bytes, at));
+    Ok(Some(Event {
+        at,
+        kind,
+        domain: names.get(row.get(2)?)?.map(Name::from_kept),
+        host: names.get(row.get(3)?)?.and_then(host_of),
+        servers: servers.unwrap_or_default(),
+        evidence: evidence.unwrap_or_default(),
+    }))
+}
+
+fn split(servers: &str) -> Vec<std::sync::Arc<str>> {
+    servers.split(BETWEEN_SERVERS).map(Into::into).collect()
+}
+
+/// The texts of names that were asked for.
+struct Texts<'c> {
+    find: rusqlite::Statement<'c>,
+    known: HashMap<i64, Option<String>>,
+}
+
+impl<'c> Texts<'c> {
+    fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let find = connection.prepare("SELECT text FROM names WHERE id = ?1")?;
+        Ok(Self { find, known: HashMap::new() })
+    }
+
+    fn get(&mut self, number: Option<i64>) -> rusqlite::Result<Option<&str>> {
+        let Some(number) = number else { return Ok(None) };
+        let text = match self.known.entry(number) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let text = self.find.query_row([number], |row| row.get(0)).optional()?;
+                new.insert(text)
+            }
+        };
+        Ok(text.as_deref())
+    }
+}
+
+/// The address of a file that nobody changes (`SQLite`, URI filenames).
+fn immutable(path: &Path) -> String {
+    let mut address = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            address.push(char::from(*byte));
+        } else {
+            let _ = write!(address, "%{byte:02x}");
+        }
+    }
+    address + "?immutable=1"
+}
