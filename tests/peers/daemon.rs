@@ -39,7 +39,7 @@ impl Daemon {
     pub fn start(config: &str) -> Self {
         let config = Config::new(&with_port(config));
         let mut command = kmswatch();
-        command.args(["run", "-c"]).arg(config.path());
+        command.args(["run", "-c"]).arg(config.path()).current_dir(config.folder());
         Self::of(&mut command, config)
     }
 
