@@ -208,5 +208,6 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> 
 }
 
 fn with_port(config: &str) -> String {
-    format!("{config}\n[web]\nlisten = \"127.0.0.1:0\"\n[journal]\npath = \"\"\n")
+    let journal = if config.contains("[journal]") { "" } else { "[journal]\npath = \"\"\n" };
+    format!("{config}\n[web]\nlisten = \"127.0.0.1:0\"\n{journal}")
 }
