@@ -117,6 +117,7 @@ const MOST_FILES: usize = 1000;
 /// The keys at the top of a file.
 pub(super) const ROOT: Keys = Keys {
     known: &[
+        "vantage",
         "include",
         "audit",
         "dns",
@@ -127,8 +128,9 @@ pub(super) const ROOT: Keys = Keys {
         "host",
         "profile",
         "exception",
+        "alert",
         "journal",
         "web",
     ],
-    later: &["vantage", "maintenance", "alert", "directory"],
+    later: &["maintenance", "directory"],
 };
