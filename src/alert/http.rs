@@ -89,7 +89,7 @@ impl Http {
             let response = self.client.request(request).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MOST_READ).collect().await;
-            let said = body.map(|body| body.to_bytes()).unwrap_or_default();
+            let said = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             Ok(Reply { status, said: quoted(&said) })
         };
         timeout(TIMEOUT, exchange).await.map_err(|_| PostError::Timeout)?

@@ -181,7 +181,7 @@ const RUNBOOKS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/ch
 fn domains(finding: &Finding) -> String {
     const MOST: usize = 20;
     let mut shown: Vec<&str> =
-        finding.domains.iter().take(MOST).map(|name| name.as_str()).collect();
+        finding.domains.iter().take(MOST).map(crate::model::Name::as_str).collect();
     let more = finding.domains.len().saturating_sub(MOST);
     let rest = format!("and {more} more");
     if more > 0 {

@@ -142,3 +142,100 @@ impl Letter {
         self.alert.ends_at.is_some() && self.is_new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const ALERTMANAGER: Rhythm = Rhythm { repeat: Duration::from_mins(1), repeats_resolved: true };
+    const WEBHOOK: Rhythm = Rhythm { repeat: Duration::from_hours(4), repeats_resolved: false };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_772_000_000 + seconds).expect("a time")
+    }
+
+    fn alert(name: &str, start: i64, end: Option<i64>) -> Arc<Alert> {
+        Arc::new(Alert {
+            labels: BTreeMap::from([("alertname".to_owned(), name.to_owned())]),
+            annotations: BTreeMap::new(),
+            starts_at: at(start),
+            ends_at: end.map(at),
+        })
+    }
+
+    #[test]
+    fn what_fires_is_repeated_and_what_is_new_is_told_at_once() {
+        let mut outbox = Outbox::new(ALERTMANAGER);
+        let [one, other] = [alert("a", 0, None), alert("b", 0, None)];
+        outbox.receive(std::slice::from_ref(&one));
+        assert_eq!(outbox.due(at(0)), [one.clone()]);
+        outbox.tried(std::slice::from_ref(&one), at(0));
+        outbox.told(std::slice::from_ref(&one), at(0));
+        outbox.receive(&[one.clone(), other.clone()]);
+        assert_eq!(outbox.due(at(59)), [other.clone()]);
+        assert_eq!(outbox.due(at(60)), [other, one], "what was never tried first");
+    }
+
+    #[test]
+    fn an_end_is_repeated_to_alertmanager_and_told_a_webhook_once() {
+        let (firing, over) = (alert("a", 0, None), alert("a", 0, Some(50)));
+        for (rhythm, again) in [(ALERTMANAGER, true), (WEBHOOK, false)] {
+            let mut outbox = Outbox::new(rhythm);
+            outbox.receive(std::slice::from_ref(&firing));
+            outbox.told(std::slice::from_ref(&firing), at(0));
+            outbox.receive(std::slice::from_ref(&over));
+            assert_eq!(outbox.due(at(50)), [over.clone()]);
+            outbox.told(std::slice::from_ref(&over), at(50));
+            assert_eq!(outbox.due(at(109)), []);
+            assert_eq!(!outbox.due(at(100_000)).is_empty(), again);
+            outbox.receive(&[]);
+            assert_eq!(outbox.next_due(), None, "it is off the board");
+        }
+    }
+
+    #[test]
+    fn a_webhook_that_was_away_hears_of_the_end() {
+        let over = alert("a", 0, Some(50));
+        for (rhythm, waits) in [(ALERTMANAGER, false), (WEBHOOK, true)] {
+            let mut outbox = Outbox::new(rhythm);
+            outbox.receive(std::slice::from_ref(&over));
+            outbox.receive(&[]);
+            assert_eq!(outbox.due(at(10_000)).len(), usize::from(waits));
+            outbox.told(std::slice::from_ref(&over), at(10_000));
+            assert_eq!(outbox.letters.len(), 0, "and then it is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_new_beginning_is_told_though_the_one_before_was() {
+        let mut outbox = Outbox::new(WEBHOOK);
+        let (first, second) = (alert("a", 0, None), alert("a", 500, None));
+        outbox.receive(std::slice::from_ref(&first));
+        outbox.told(std::slice::from_ref(&first), at(0));
+        outbox.receive(std::slice::from_ref(&second));
+        assert_eq!(outbox.due(at(501)), [second]);
+    }
+
+    #[test]
+    fn what_failed_goes_last() {
+        let mut outbox = Outbox::new(WEBHOOK);
+        let [bad, good] = [alert("bad", 0, None), alert("good", 5, None)];
+        outbox.receive(&[bad.clone(), good.clone()]);
+        outbox.tried(std::slice::from_ref(&bad), at(6));
+        assert_eq!(outbox.due(at(7)), [good, bad]);
+    }
+
+    #[test]
+    fn ends_that_wait_are_bounded() {
+        let mut outbox = Outbox::new(WEBHOOK);
+        let over = |number: i64| alert(&number.to_string(), 0, Some(number));
+        let most = i64::try_from(MOST_WAITING).expect("a number");
+        outbox.receive(&(0..most + 5).map(over).collect::<Vec<_>>());
+        assert_eq!(outbox.receive(&[]), 5);
+        let due = outbox.due(at(most * 2));
+        assert_eq!(due.len(), MOST_WAITING);
+        assert!(due.iter().all(|alert| alert.ends_at > Some(at(4))), "the oldest are given up");
+    }
+}

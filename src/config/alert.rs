@@ -1,7 +1,7 @@
 //! `[alert]`: whom the daemon itself tells of findings.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::errors::Log;
 use super::file::{Item, Keys, Section};
-use super::include::unreadable;
+use super::include::{bytes, unreadable};
 use super::plan::FirstPlaces;
 use super::refusal::{Refusal, shown};
 use crate::model::Severity;
@@ -32,8 +32,8 @@ pub(super) fn read(root: &Section<'_>, log: &Log) -> AlertSettings {
     let settings = AlertSettings {
         send_to: kind.unwrap_or(default.send_to),
         urls: urls(&section, kind),
-        token_file: file(&section, "token_file", token),
-        ca_file: file(&section, "ca_file", certificates),
+        token_file: file(&section, "token_file", "token", is_token),
+        ca_file: file(&section, "ca_file", "certificates", are_certificates),
         after: after.unwrap_or(default.after),
         min_severity: min_severity.unwrap_or(default.min_severity),
     };
@@ -106,37 +106,29 @@ fn url(text: &str, kind: Option<SendTo>) -> Result<ReceiverUrl, Refusal> {
     Ok(url)
 }
 
-/// A file that holds; relative to the config that names it. Empty: none.
-fn file(
-    section: &Section<'_>,
-    key: &str,
-    check: impl Fn(&Path) -> Result<(), Refusal>,
-) -> Option<PathBuf> {
+/// A file that holds what it should; relative to the config that names it. Empty: none.
+fn file(section: &Section<'_>, key: &str, what: &str, holds: fn(&[u8]) -> bool) -> Option<PathBuf> {
     let item = section.get(key)?;
     let text = item.string("\"/etc/kmswatch/alert\"").filter(|text| !text.is_empty())?;
     let path = item.source().base.join(text);
-    item.take(check(&path))?;
+    let bytes = item.take(bytes(&path).map_err(|error| unreadable(&path, &error)))?;
+    let problem = || {
+        let problem = format!("{} holds no {what}", shown(&path.display().to_string()));
+        Refusal::new(problem, format!("name a file that holds the {what} alone"))
+    };
+    item.take(holds(&bytes).then_some(()).ok_or_else(problem))?;
     Some(path)
 }
 
-fn token(path: &Path) -> Result<(), Refusal> {
-    let token = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-    let is_plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
-    let problem = || {
-        let file = shown(&path.display().to_string());
-        Refusal::new(format!("{file} holds no token"), "write the token alone into it, on one line")
-    };
-    is_plain(token.trim()).then_some(()).ok_or_else(problem)
+/// One line of plain text.
+fn is_token(bytes: &[u8]) -> bool {
+    let token = bytes.trim_ascii();
+    !token.is_empty() && token.iter().all(u8::is_ascii_graphic)
 }
 
-fn certificates(path: &Path) -> Result<(), Refusal> {
-    std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let problem = || {
-        let file = shown(&path.display().to_string());
-        Refusal::new(format!("{file} holds no certificate"), "name a file of certificates in PEM")
-    };
-    read.is_ok_and(|found| !found.is_empty()).then_some(()).ok_or_else(problem)
+fn are_certificates(bytes: &[u8]) -> bool {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    certificates.is_ok_and(|found| !found.is_empty())
 }
 
 /// A token that travels in clear text is one that others read.
