@@ -266,7 +266,7 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "[alert]\nsend_to = \"alertmanager\"",
-        "1:2: alert.urls: missing; write urls = [\"http://alertmanager.contoso.com:9093\"]",
+        "1:1: alert.urls: missing; write urls = [\"http://alertmanager.contoso.com:9093\"]",
     ),
     (
         "[alert]\nsend_to = \"webhook\"\nurls = []",
