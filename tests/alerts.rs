@@ -332,6 +332,7 @@ fn snapshot(at: Timestamp, findings: Vec<Arc<Finding>>) -> Snapshot {
         findings: Vec::new(),
         departed: Vec::new(),
         summary: Summary::default(),
+        journal: None,
     };
     snapshot.with_findings(findings)
 }

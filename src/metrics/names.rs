@@ -133,6 +133,8 @@ definitions! {
         "Alerts that a receiver took; repeats count, and each receiver.";
     ALERTS_FAILED Counter Count "alerts_failed_total" []
         "Alerts that a receiver did not take; each try counts.";
+    JOURNAL_OK Gauge Truth "journal_ok" []
+        "Whether the journal keeps what it is given; in memory alone, by the config, it does.";
 }
 
 #[cfg(test)]

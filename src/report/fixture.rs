@@ -232,6 +232,7 @@ pub(crate) fn snapshot(
         profiles: Vec::new(),
         departed: Vec::new(),
         summary,
+        journal: None,
     }
 }
 
