@@ -1,20 +1,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::alert::SendTo::{Alertmanager, Nobody};
 use crate::model::{Check, Plan, Subject};
 use crate::report::fixture;
 
 /// Of two minutes and an interval of one: what is gone holds for as long.
 fn rules() -> Rules {
     let plan = Plan {
-        alert: crate::model::alert::AlertSettings {
-            send_to: crate::model::alert::SendTo::Alertmanager,
-            ..Default::default()
-        },
+        alert: crate::model::alert::AlertSettings { send_to: Alertmanager, ..Default::default() },
         ..Plan::empty()
     };
     Rules::of(&plan).expect("somebody is told")
@@ -233,6 +232,20 @@ fn a_label_of_the_config_that_changes_ends_the_one_and_begins_the_other() {
 }
 
 #[test]
+fn what_is_gone_holds_for_two_intervals_at_least() {
+    let hold = |interval, true_interval, send_to| {
+        let [interval, true_interval] = [interval, true_interval].map(Duration::from_mins);
+        let alert = crate::model::alert::AlertSettings { send_to, ..Default::default() };
+        let rules = Rules::of(&Plan { interval, true_interval, alert, ..Plan::empty() });
+        rules.map(|rules| rules.hold.as_secs() / 60)
+    };
+    assert_eq!(hold(0, 0, Alertmanager), Some(2), "as long as it must be there");
+    assert_eq!(hold(5, 0, Alertmanager), Some(10));
+    assert_eq!(hold(1, 7, Alertmanager), Some(14), "as long as they really are");
+    assert_eq!(hold(1, 1, Nobody), None);
+}
+
+#[test]
 fn a_state_of_another_version_is_told_and_left_out() {
     let id = down(Severity::Warning).id;
     let (ledger, unreadable) = Ledger::restore(rules(), &[(id.clone(), "{}}".to_owned())]);
@@ -259,7 +272,7 @@ proptest! {
     fn it_fires_and_ends_in_time_and_restarts_do_not_show(
         steps in proptest::collection::vec((1..100_i64, seen(), any::<bool>(), any::<bool>()), 1..60),
     ) {
-        let rules = rules();
+        let rules = Rules { hold: Duration::from_mins(3), ..rules() };
         let (mut watch, mut restarted) = (Watch::new(rules.clone()), Watch::new(rules.clone()));
         let (mut now, mut is_firing) = (0, false);
         let (mut there_since, mut gone_since) = (None, None);
