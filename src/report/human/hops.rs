@@ -144,7 +144,8 @@ mod tests {
         let mut snapshot = fixture::healthy();
         let domain = snapshot.domains[0].view.clone();
         let at = snapshot.hosts.iter().position(|view| view.host == domain.hosts[0].host);
-        let view = std::sync::Arc::make_mut(&mut snapshot.hosts[at.expect("seen")]);
+        let view = std::sync::Arc::get_mut(&mut snapshot.hosts[at.expect("seen")])
+            .expect("nobody else has it");
         let mut other = view.endpoints[0].clone();
         other.path =
             std::sync::Arc::new(Path { source: "10.0.0.9".parse().ok(), ..Path::default() });
