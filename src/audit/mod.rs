@@ -366,6 +366,7 @@ impl Auditor {
             findings: Vec::new(),
             departed: self.departed(),
             summary,
+            journal: None,
         };
         snapshot.with_findings(findings)
     }
