@@ -54,6 +54,7 @@ fn estate() -> Snapshot {
     let domains: Vec<DomainEntry> = (0..DOMAINS).map(|at| domain(at, &resolver)).collect();
     let hosts = (0..HOSTS).map(|at| host(at, &resolver.path)).collect();
     Snapshot {
+        vantage: None,
         generation: 1,
         started: Timestamp::UNIX_EPOCH,
         at: Timestamp::UNIX_EPOCH,

@@ -6,6 +6,7 @@
 //! [`model`] holds the words, and everything imports from it. `ARCHITECTURE.md` says where to change
 //! what.
 
+pub mod alert;
 pub mod audit;
 pub mod cli;
 pub mod client;

@@ -19,6 +19,9 @@ pub struct Stats {
     query_duration: Histogram,
     lag_microseconds: AtomicU64,
     reload: Mutex<Reload>,
+    vantage: Mutex<Option<Arc<str>>>,
+    alerts_sent: AtomicU64,
+    alerts_failed: AtomicU64,
     is_journal_ok: AtomicBool,
 }
 
@@ -51,6 +54,9 @@ impl Stats {
             query_duration: Histogram::with_opts(options).expect("constant options are valid"),
             lag_microseconds: AtomicU64::new(0),
             reload: Mutex::default(),
+            vantage: Mutex::default(),
+            alerts_sent: AtomicU64::new(0),
+            alerts_failed: AtomicU64::new(0),
             is_journal_ok: AtomicBool::new(true),
         })
     }
@@ -119,6 +125,31 @@ impl Stats {
     /// How the last (re)load went.
     pub fn reload(&self) -> Reload {
         *lock(&self.reload)
+    }
+
+    /// Where this daemon stands, by the config that it runs.
+    pub fn set_vantage(&self, vantage: Option<Arc<str>>) {
+        *lock(&self.vantage) = vantage;
+    }
+
+    /// Where this daemon stands.
+    pub fn vantage(&self) -> Option<Arc<str>> {
+        lock(&self.vantage).clone()
+    }
+
+    /// A receiver took so many alerts.
+    pub fn alerts_sent(&self, count: usize) {
+        self.alerts_sent.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// A receiver did not take so many alerts, this time.
+    pub fn alerts_failed(&self, count: usize) {
+        self.alerts_failed.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Alerts taken and not taken: one for each receiver, message and alert.
+    pub fn alerts(&self) -> (u64, u64) {
+        (self.alerts_sent.load(Ordering::Relaxed), self.alerts_failed.load(Ordering::Relaxed))
     }
 }
 

@@ -95,7 +95,8 @@ fn a_second_daemon_on_the_same_journal_is_refused_and_the_first_goes_on() {
 
 fn config(estate: &Estate, folder: &Path, domains: &str) -> String {
     let path = folder.join("kmswatch.db");
-    let settings = format!("[audit]\ninterval = \"1s\"\n[journal]\npath = {path:?}\n");
+    let settings =
+        format!("[audit]\ninterval = \"1s\"\n[journal]\npath = \"{}\"\n", path.display());
     estate.config(&settings, domains)
 }
 

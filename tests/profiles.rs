@@ -139,6 +139,10 @@ fn a_source_that_is_not_here_is_told_and_says_nothing_of_the_clients() {
     assert!(remedy.starts_with("Give this machine the source or interface"), "{remedy}");
     assert!(remedy.contains("ip address add 192.0.2.41 dev INTERFACE"), "{remedy}");
     assert!(!remedy.contains("Restart-Service"), "{remedy}");
+    let findings = report.json["findings"].as_array().expect("a list");
+    let unknown = || findings.iter().filter(|finding| finding["check"] == "dns-failure");
+    assert_eq!(unknown().count(), 2, "of two suffixes");
+    assert!(unknown().all(|finding| finding["client_error"].is_null()), "nothing was asked");
     let profile = &report.json["profiles"][0];
     assert_eq!((&profile["status"], &profile["client_error"]), (&json!("ok"), &Value::Null));
     assert_eq!(profile["windows"]["verdict"], "unknown");

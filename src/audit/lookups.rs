@@ -33,7 +33,10 @@ fn failure(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
     if !asked.is_heard() || asked.is_known() {
         return None;
     }
-    let first = asked.servers.iter().find_map(|says| says.latest)?.outcome;
+    // What this machine cannot ask says nothing of what clients will show.
+    let mut latest = asked.servers.iter().filter_map(|says| says.latest);
+    let code = latest.find(|answer| !answer.lacks_path());
+    let code = code.and_then(|answer| errors::of_lookup(answer.outcome));
     let message = format!(
         "No server of resolver {} answers usably for {}: {}; whether its records exist is unknown",
         asked.resolver.name,
@@ -45,7 +48,7 @@ fn failure(scene: &Scene, asked: &Asked) -> Option<Arc<Finding>> {
         })),
     );
     let draft = Draft::domain(Check::DnsFailure, scene.domain, message).of_resolver(asked.resolver);
-    Some(draft.client_error(errors::of_lookup(first)).evidence("answers", outcomes(asked)).done())
+    Some(draft.client_error(code).evidence("answers", outcomes(asked)).done())
 }
 
 /// Every usable answer denies: the name does not exist, or it has no SRV records.

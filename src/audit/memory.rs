@@ -154,3 +154,25 @@ pub(super) fn after(moment: Timestamp, duration: std::time::Duration) -> Timesta
     let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     moment.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Name;
+
+    #[test]
+    fn hosts_that_nobody_publishes_are_forgotten_once_they_are_too_many() {
+        let host = |port| Host { target: Name::parse("kms.test").expect("a name"), port };
+        let up = |port| SeenUp { of: host(port), last_up: Timestamp::UNIX_EPOCH, is_up: true };
+        let mut watched = Watched::default();
+        let ports = 1..=u16::try_from(MAX_DEPARTED).expect("few") + 2;
+        let remembered = Remembered { hosts: ports.map(up).collect(), ..Remembered::default() };
+        watched.remember(&remembered);
+        let is_shown = |host: &Host| host.port <= 2;
+        watched.prune(2, is_shown);
+        assert_eq!(watched.hosts.len(), MAX_DEPARTED + 2, "not too many yet");
+        watched.prune(1, is_shown);
+        assert_eq!(watched.hosts.len(), 2);
+        assert!(watched.last_up(&host(1)).is_some() && watched.last_up(&host(3)).is_none());
+    }
+}

@@ -356,6 +356,7 @@ impl Auditor {
             ..Summary::default()
         };
         let snapshot = Snapshot {
+            vantage: self.plan.vantage.clone(),
             generation: self.generation,
             started: self.started,
             at: now,

@@ -196,6 +196,9 @@ fn mends(check: Check, reason: Reason, is_blocked: bool) -> Option<Part> {
         (Check::ProfileNoSuffix, _) => return None,
         (Check::ProfileShadowed, _) if is_blocked => Part::HidingWayBlocked,
         (Check::ProfileShadowed, _) => Part::HidingHostsFail,
+        (_, Reason::LookupFailed(LookupOutcome::Timeout | LookupOutcome::Unreachable)) => {
+            Part::LookupUnanswered
+        }
         (_, Reason::LookupFailed(_)) => Part::LookupFails,
         (_, Reason::Declined) => Part::Declined,
         (_, Reason::HostsDown | Reason::FixedHostDown) if is_blocked => Part::WayBlocked,

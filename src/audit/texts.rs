@@ -221,7 +221,9 @@ parts! {
     PathLacking "This machine lacks the path";
     /// No suffix has records.
     NoRecords "No suffix has records";
-    /// The DNS servers fail.
+    /// The DNS servers are silent, or not to be reached.
+    LookupUnanswered "No DNS server answers";
+    /// The DNS servers answer, but say that they fail or refuse.
     LookupFails "A lookup fails";
     /// The target is ".".
     Declined "A suffix declines";

@@ -95,6 +95,26 @@ mod tests {
     }
 
     #[test]
+    fn of_a_host_at_two_priorities_the_least_counts_in_whatever_order() {
+        let record = |priority, weight| Record {
+            priority,
+            weight,
+            port: 1688,
+            target: crate::model::Name::parse("kms.test").expect("a name"),
+            ttl: 60,
+        };
+        let mut records = [record(20, 5), record(10, 7), record(10, 1), record(30, 2)];
+        for _ in 0..records.len() {
+            records.rotate_left(1);
+            let offered: Vec<(u16, u32)> = offers(&records)
+                .into_iter()
+                .map(|(_, priority, weight)| (priority, weight))
+                .collect();
+            assert_eq!(offered, [(10, 8)], "{records:?}");
+        }
+    }
+
+    #[test]
     fn nobody_to_pick_is_no_share() {
         assert_shares(&[], &[]);
         assert_shares(&[offer(0, 5, false)], &[0.0]);

@@ -14,6 +14,18 @@ use super::refusal::{Refusal, shown};
 /// Reads a file. `Err`: it cannot be read at all. What is no UTF-8 is recorded with its place, and
 /// read on as far as can be.
 pub(super) fn read(path: &Path, log: &Log) -> io::Result<Source> {
+    let bytes = bytes(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let source = Source::new(path, &text, log);
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        let place = source.place(error.valid_up_to());
+        log.refuse(Kind::Syntax, place, "", Refusal::new("this is no UTF-8", "save it as UTF-8"));
+    }
+    Ok(source)
+}
+
+/// All of a file, within bounds.
+pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe may never end, and a reload would wait for it.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no plain file"));
@@ -23,13 +35,7 @@ pub(super) fn read(path: &Path, log: &Log) -> io::Result<Source> {
     if bytes.len() as u64 > LARGEST {
         return Err(io::Error::other("larger than 16 MiB"));
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let source = Source::new(path, &text, log);
-    if let Err(error) = std::str::from_utf8(&bytes) {
-        let place = source.place(error.valid_up_to());
-        log.refuse(Kind::Syntax, place, "", Refusal::new("this is no UTF-8", "save it as UTF-8"));
-    }
-    Ok(source)
+    Ok(bytes)
 }
 
 /// No config is larger; `/dev/zero` is.
@@ -117,6 +123,7 @@ const MOST_FILES: usize = 1000;
 /// The keys at the top of a file.
 pub(super) const ROOT: Keys = Keys {
     known: &[
+        "vantage",
         "include",
         "audit",
         "dns",
@@ -127,8 +134,9 @@ pub(super) const ROOT: Keys = Keys {
         "host",
         "profile",
         "exception",
+        "alert",
         "journal",
         "web",
     ],
-    later: &["vantage", "maintenance", "alert", "directory"],
+    later: &["maintenance", "directory"],
 };

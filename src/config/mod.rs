@@ -5,6 +5,7 @@
 //! `hosts`), and gives the plan or every error with its place. [`show`] writes a plan back,
 //! [`load_report`] says what a plan will ask of servers and hosts.
 
+mod alert;
 mod domains;
 mod errors;
 mod exceptions;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
+use super::alert;
 use super::domains;
 use super::errors::{Kind, Log, Place};
 use super::exceptions;
@@ -46,7 +47,9 @@ pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> P
     domains.extend(implied);
     domains.sort_by(|left, right| left.name.cmp(&right.name));
     let [interval, record_stale_after, vanished_for, settle] = audit(root);
+    let vantage = root.get("vantage").and_then(|item| item.read("\"hq\"", plain_name));
     let mut plan = Plan {
+        vantage: vantage.map(Arc::from),
         interval,
         record_stale_after,
         vanished_for,
@@ -59,6 +62,7 @@ pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> P
         hosts: hosts(root),
         exceptions: exceptions::read(root),
         web: web(root),
+        alert: alert::read(root, log),
         journal: journal(root),
         ..Plan::empty()
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::Value;
@@ -10,11 +11,13 @@ use super::hosts::format_listed_host;
 use super::profiles::{self, format_fixed_host};
 use super::refusal::mask;
 use super::units::format_duration;
+use crate::model::alert::AlertSettings;
 use crate::model::plan::{Exception, HostNote, PlannedDomain};
 use crate::model::{Host, Labels, Name, Plan, Profile, Resolver};
 
 /// The effective config as TOML: every key, defaults and what lists and includes brought as well.
-/// It parses to an equal plan, but for a password in `external_url`, which is masked.
+/// It parses to an equal plan, but for a password in `external_url` and the query of a receiver, which are
+/// masked.
 pub fn show(plan: &Plan) -> String {
     let mut text = Text::default();
     settings(&mut text, plan);
@@ -74,6 +77,9 @@ impl Text {
 }
 
 fn settings(text: &mut Text, plan: &Plan) {
+    if let Some(vantage) = &plan.vantage {
+        text.string("vantage", &**vantage);
+    }
     text.header("[audit]");
     text.string("interval", format_duration(plan.interval));
     text.string("stale_after", format_duration(plan.record_stale_after));
@@ -89,6 +95,7 @@ fn settings(text: &mut Text, plan: &Plan) {
     text.string("timeout", format_duration(plan.probe.timeout));
     text.string("slow", format_duration(plan.probe.slow));
     text.raw("concurrency", plan.probe.concurrency);
+    show_alert(text, &plan.alert);
     text.header("[journal]");
     let path = plan.journal.path.as_deref().map(|path| path.display().to_string());
     text.string("path", path.unwrap_or_default());
@@ -96,6 +103,19 @@ fn settings(text: &mut Text, plan: &Plan) {
     text.header("[web]");
     text.string("listen", plan.web.listen.to_string());
     text.string("external_url", mask(&plan.web.external_url));
+}
+
+fn show_alert(text: &mut Text, alert: &AlertSettings) {
+    text.header("[alert]");
+    text.string("send_to", alert.send_to.as_str());
+    text.strings("urls", alert.urls.iter().map(|url| mask(url.as_str())));
+    let path = |path: &Option<PathBuf>| {
+        path.as_deref().map(|path| path.display().to_string()).unwrap_or_default()
+    };
+    text.string("token_file", path(&alert.token_file));
+    text.string("ca_file", path(&alert.ca_file));
+    text.string("after", format_duration(alert.after));
+    text.string("min_severity", alert.min_severity.as_str());
 }
 
 fn show_resolver(text: &mut Text, resolver: &Resolver) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::alert::{ReceiverUrl, SendTo};
 use crate::model::plan::Depth;
 use crate::model::profile::Machines;
 use crate::model::{Check, KmsMode, Name, Product, Selection, Severity};
@@ -57,6 +58,14 @@ timeout = "3s"
 slow = "500ms"
 concurrency = 256
 
+[alert]
+send_to = "none"
+urls = []
+token_file = ""
+ca_file = ""
+after = "2m"
+min_severity = "warning"
+
 [journal]
 path = "kmswatch.db"
 keep = "400d"
@@ -85,6 +94,12 @@ fn every_key_is_read() {
     assert_eq!((plan.probe.depth, plan.probe.control), (Depth::Tcp, false));
     assert_eq!((plan.probe.timeout.as_secs(), plan.probe.slow.as_millis()), (5, 250));
     assert_eq!(plan.probe.concurrency, 8);
+    assert_eq!(plan.vantage.as_deref(), Some("münchen 2"));
+    let alert = &plan.alert;
+    let urls: Vec<&str> = alert.urls.iter().map(ReceiverUrl::as_str).collect();
+    assert_eq!(urls, ["http://a.contoso.com:9093", "https://[2001:db8::1]/am"]);
+    assert_eq!((alert.send_to, alert.after.as_secs()), (SendTo::Alertmanager, 300));
+    assert_eq!((alert.min_severity, &alert.token_file), (Severity::Critical, &None));
     assert_eq!(plan.web.listen.to_string(), "[::1]:80");
     assert_eq!(plan.web.external_url, "https://kmswatch.contoso.com/k");
     let resolver = &plan.resolvers[0];
@@ -137,6 +152,7 @@ fn every_key_is_read() {
 }
 
 const EVERY_KEY: &str = r#"
+vantage = "münchen 2"
 include = []
 [audit]
 interval = "1m30s"
@@ -150,6 +166,13 @@ control = false
 timeout = "5s"
 slow = "250ms"
 concurrency = 8
+[alert]
+send_to = "alertmanager"
+urls = ["http://a.contoso.com:9093/", "https://[2001:db8::1]/am"]
+token_file = ""
+ca_file = ""
+after = "5m"
+min_severity = "critical"
 [journal]
 path = "/var/lib/kmswatch/j.db"
 keep = "30d"
@@ -227,17 +250,73 @@ const RULES: &[(&str, &str)] = &[
     ("[[domian]]\nname = \"a\"", "1:3: domian: unknown key; did you mean domain?"),
     (
         "\"a b\" = 1",
-        "1:1: \"a b\": unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, journal, web",
+        "1:1: \"a b\": unknown key; write one of vantage, include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, alert, journal, web",
     ),
     (
         "[probe]\nkms_port = 1688",
         "2:1: probe.kms_port: unknown key; write one of depth, control, timeout, slow, concurrency",
     ),
     // Not in this version.
-    ("vantage = \"hq\"", "1:1: vantage: not in this version; remove it"),
+    ("vantage = \" \"", "1:11: vantage: \" \" is no name; write a short word such as \"hq\""),
     ("[[maintenance]]", "1:3: maintenance: not in this version; remove it"),
     ("[[directory]]\npassword_file = \"secret\"", "1:3: directory: not in this version; remove it"),
-    ("[alert]\nsend_to = \"none\"", "1:2: alert: not in this version; remove it"),
+    (
+        "[alert]\nsend_to = \"mail\"",
+        "2:11: alert.send_to: \"mail\" is not known here; write \"none\" or \"alertmanager\" or \"webhook\"",
+    ),
+    (
+        "[alert]\nsend_to = \"alertmanager\"",
+        "1:1: alert.urls: missing; write urls = [\"http://alertmanager.contoso.com:9093\"]",
+    ),
+    (
+        "[alert]\nsend_to = \"webhook\"\nurls = []",
+        "3:8: alert.urls: no receiver; write urls = [\"https://chat.contoso.com/hook\"]",
+    ),
+    (
+        "[alert]\nurls = [\"http://a:9093\"]",
+        "2:8: alert.urls: nobody is sent anything, as send_to is \"none\"; write send_to = \"alertmanager\" or \"webhook\", or urls = []",
+    ),
+    (
+        "[alert]\nsend_to = \"alertmanager\"\nurls = [\"a:9093\"]",
+        "3:9: alert.urls[0]: \"a:9093\" is no http URL; write one such as \"http://alertmanager.contoso.com:9093\"",
+    ),
+    (
+        "[alert]\nsend_to = \"webhook\"\nurls = [\"ftp://h/s3cret\"]",
+        "3:9: alert.urls[0]: \"ftp://h\" is no http URL; write one such as \"http://alertmanager.contoso.com:9093\"",
+    ),
+    (
+        "[alert]\nsend_to = \"webhook\"\nurls = [\"https://u:pw@h/s3cret\"]",
+        "3:9: alert.urls[0]: \"https://u:***@h\" holds an account; write the URL without it, and token_file",
+    ),
+    (
+        "[alert]\nsend_to = \"alertmanager\"\nurls = [\"http://a/api/v2/alerts\"]",
+        "3:9: alert.urls[0]: \"http://a\" is more than an Alertmanager's URL; write it without query and /api/v2/alerts, such as \"http://alertmanager.contoso.com:9093\"",
+    ),
+    (
+        "[alert]\nsend_to = \"webhook\"\nurls = [\"http://a/x\", \"http://a/x/\"]",
+        "3:23: alert.urls[1]: \"http://a\" stands already at k.toml:3:9; remove one of the two",
+    ),
+    (
+        "[alert]\ntoken_file = \"/no/such\"",
+        "2:14: alert.token_file: cannot read \"/no/such\": No such file or directory (os error 2); name a file that this user may read",
+    ),
+    (
+        "[alert]\nca_file = \"/no/such\"",
+        "2:11: alert.ca_file: cannot read \"/no/such\": No such file or directory (os error 2); name a file that this user may read",
+    ),
+    (
+        "[alert]\ntoken_file = \"/dev/null\"",
+        "2:14: alert.token_file: cannot read \"/dev/null\": it is no plain file; name a file that this user may read",
+    ),
+    (
+        "[alert]\nca_file = \"/dev/null\"",
+        "2:11: alert.ca_file: cannot read \"/dev/null\": it is no plain file; name a file that this user may read",
+    ),
+    ("[alert]\nafter = 5", "2:9: alert.after: 5 has no unit; write \"5s\""),
+    (
+        "[alert]\nmin_severity = \"low\"",
+        "2:16: alert.min_severity: \"low\" is not known here; write \"warning\" or \"info\" or \"critical\"",
+    ),
     ("[dns]\nca_file = \"\"", "2:1: dns.ca_file: not in this version; remove it"),
     ("[web]\nsocket = \"\"", "2:1: web.socket: not in this version; remove it"),
     ("[web]\ntls_cert = \"\"", "2:1: web.tls_cert: not in this version; remove it"),
@@ -642,11 +721,11 @@ fn all_errors_come_at_once() {
     let errors = read(NONSENSE).expect_err("nonsense");
     let first = errors.iter().next().expect("an error");
     assert_eq!((&*first.place.file, first.place.line, first.place.column), ("k.toml", 1, 1));
-    assert_eq!((&*first.key, &*first.problem), ("vantage", "not in this version"));
+    assert_eq!((&*first.key, &*first.problem), ("directory", "not in this version"));
     assert_eq!(first.advice, "remove it");
 }
 
-const NONSENSE: &str = r#"vantage = "hq"
+const NONSENSE: &str = r#"directory = "hq"
 intervall = "1m"
 include = ["[", 5]
 
@@ -696,8 +775,8 @@ external_url = "http://admin:hunter2@h?token=x"
 tls_key = "/etc/key"
 "#;
 
-const NONSENSE_ERRORS: &str = r#"k.toml:1:1: vantage: not in this version; remove it
-k.toml:2:1: intervall: unknown key; write one of include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, journal, web
+const NONSENSE_ERRORS: &str = r#"k.toml:1:1: directory: not in this version; remove it
+k.toml:2:1: intervall: unknown key; write one of vantage, include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, alert, journal, web
 k.toml:3:12: include[0]: "[" is no glob: invalid range pattern; write a glob such as "conf.d/*.toml"
 k.toml:3:17: include[1]: wants a string, not an integer; write "conf.d/*.toml"
 k.toml:6:12: audit.interval: 60 has no unit; write "60s"
@@ -732,6 +811,46 @@ k.toml:46:10: web.listen: wants a string, not an integer; write listen = "127.0.
 k.toml:47:16: web.external_url: "http://admin:***@h?***" is no http URL without query; write one such as "https://kmswatch.contoso.com"
 k.toml:48:1: web.tls_key: not in this version; remove it
 "#;
+
+#[test]
+fn files_of_alerts_hold_what_they_should() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("k.toml").display().to_string();
+    fs::write(folder.path().join("no"), "two words\n").expect("a file");
+    let text = "[alert]\ntoken_file = \"no\"\nca_file = \"no\"\n[[domain]]\nname = \"a\"\n";
+    let told = parse_with(text, &file, system).expect_err("both").to_string();
+    let no = folder.path().join("no");
+    let expected = format!(
+        "{file}:2:14: alert.token_file: {no:?} holds no token; name a file that holds the token alone\n\
+         {file}:3:11: alert.ca_file: {no:?} holds no certificates; name a file that holds the certificates alone"
+    );
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_token_in_clear_text_warns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("token"), "s3cret\n").expect("a file");
+    let config = |url: &str| {
+        format!(
+            "[alert]\nsend_to = \"webhook\"\nurls = [\"{url}\"]\ntoken_file = \"token\"\n\
+             [[domain]]\nname = \"a\"\n"
+        )
+    };
+    let file = folder.path().join("k.toml").display().to_string();
+    for (url, warns) in [
+        ("http://h/x", true),
+        ("https://h/x", false),
+        ("http://localhost:80", false),
+        ("http://[::1]:80", false),
+    ] {
+        let loaded = parse_with(&config(url), &file, system).expect("a config");
+        let expected = "alert.token_file: http://h gets the token in clear text; write https";
+        let told = loaded.warnings.iter().any(|warning| warning.ends_with(expected));
+        assert_eq!(told, warns, "{url}: {:?}", loaded.warnings);
+        assert_eq!(loaded.plan.alert.token_file, Some(folder.path().join("token")));
+    }
+}
 
 #[test]
 fn what_is_legal_but_odd_warns() {

@@ -97,6 +97,8 @@ fn part(plan: &Plan, request: &ProbeRequest) -> Result<Plan, String> {
         exceptions: plan.exceptions.clone(),
         web: plan.web.clone(),
         journal: plan.journal.clone(),
+        vantage: plan.vantage.clone(),
+        alert: plan.alert.clone(),
         ..*plan
     })
 }

@@ -33,7 +33,7 @@ pub fn estate(snapshot: &Snapshot) -> Vec<u8> {
 }
 
 fn write_estate(snapshot: &Snapshot, leave: &mut dyn FnMut(&[u8])) {
-    let mut text = Text::new(leave);
+    let mut text = Text::new(snapshot.vantage.clone(), leave);
     for (definition, fill) in ESTATE {
         fill(snapshot, &mut text.family(definition));
     }
@@ -76,7 +76,7 @@ impl Exposition {
     fn own(&self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut leave = |piece: &[u8]| all.extend_from_slice(piece);
-        let mut text = Text::new(&mut leave);
+        let mut text = Text::new(self.stats.vantage(), &mut leave);
         let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         own::write(&self.stats, &process, &mut text);
         text.finish();

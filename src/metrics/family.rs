@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{LabelPair, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
 use super::names::Definition;
@@ -37,6 +38,10 @@ pub(super) enum Label<'a> {
 pub(super) struct Text<'a> {
     piece: Vec<u8>,
     leave: &'a mut dyn FnMut(&[u8]),
+    /// A label of every series, by the config.
+    vantage: Option<Arc<str>>,
+    /// The same as text: `vantage="hq"`; empty where there is none.
+    constant: Vec<u8>,
     /// The label sets of the family that is written. One table for all families: to let it grow anew for
     /// each takes longer than to fill it.
     taken: HashSet<u64, FixedState>,
@@ -45,11 +50,20 @@ pub(super) struct Text<'a> {
 /// Large enough to be worth a call, small enough to stay in the processor's cache.
 const PIECE: usize = 64 << 10;
 
+/// The label that tells daemons of several sites apart.
+const VANTAGE: &str = "vantage";
+
 impl<'a> Text<'a> {
     /// Nothing yet; [`Text::finish`] makes the last piece leave.
-    pub(super) fn new(leave: &'a mut dyn FnMut(&[u8])) -> Self {
+    pub(super) fn new(vantage: Option<Arc<str>>, leave: &'a mut dyn FnMut(&[u8])) -> Self {
         let piece = Vec::with_capacity(PIECE + PIECE / 16);
-        Self { piece, leave, taken: HashSet::default() }
+        let mut constant = Vec::new();
+        if let Some(vantage) = &vantage {
+            constant.extend_from_slice(format!("{VANTAGE}=\"").as_bytes());
+            push_escaped(vantage, &mut constant);
+            constant.push(b'"');
+        }
+        Self { piece, leave, vantage, constant, taken: HashSet::default() }
     }
 
     /// The next family.
@@ -69,7 +83,15 @@ impl<'a> Text<'a> {
     /// Never: the encoder refuses only families without name or series, and memory takes every byte.
     pub(super) fn made(&mut self, family: &MetricFamily) {
         if !family.get_metric().is_empty() {
-            let encoded = TextEncoder::new().encode(std::slice::from_ref(family), &mut self.piece);
+            let mut family = family.clone();
+            for metric in family.mut_metric().iter_mut().filter(|_| self.vantage.is_some()) {
+                let mut label = LabelPair::default();
+                label.set_name(VANTAGE.to_owned());
+                label.set_value(self.vantage.as_deref().unwrap_or_default().to_owned());
+                let labels = [metric.get_label(), &[label]].concat();
+                metric.set_label(labels);
+            }
+            let encoded = TextEncoder::new().encode(std::slice::from_ref(&family), &mut self.piece);
             encoded.expect("a family with name and series is written to memory");
         }
     }
@@ -86,7 +108,7 @@ impl Family<'_, '_> {
         if self.text.taken.is_empty() {
             self.push_header();
         }
-        let Text { piece, leave, taken } = &mut *self.text;
+        let Text { piece, leave, taken, constant, .. } = &mut *self.text;
         let start = piece.len();
         piece.extend_from_slice(self.definition.name.as_bytes());
         for (position, (label, value)) in self.definition.labels.iter().zip(values).enumerate() {
@@ -101,7 +123,11 @@ impl Family<'_, '_> {
             }
             piece.push(b'"');
         }
-        if N > 0 {
+        if !constant.is_empty() {
+            piece.push(if N == 0 { b'{' } else { b',' });
+            piece.extend_from_slice(constant);
+        }
+        if N > 0 || !constant.is_empty() {
             piece.push(b'}');
         }
         if !taken.insert(self.hashes.hash_one(&piece[start..])) {
@@ -175,7 +201,7 @@ fn push_escaped(value: &str, text: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::proto::{Gauge, LabelPair, Metric, MetricType};
+    use prometheus::proto::{Gauge, Metric, MetricType};
     use proptest::prelude::*;
 
     use super::*;
@@ -242,7 +268,7 @@ mod tests {
     fn many_pieces_are_one_text() {
         let mut pieces = Vec::new();
         let mut leave = |piece: &[u8]| pieces.push(piece.to_vec());
-        let mut text = Text::new(&mut leave);
+        let mut text = Text::new(None, &mut leave);
         let mut family = text.family(names::SRV_RECORDS);
         for at in 0..5000 {
             family.push([(&*format!("d{at}.example")).into()], 2.0);
@@ -258,7 +284,7 @@ mod tests {
     fn written(write: impl FnOnce(&mut Text)) -> String {
         let mut all = Vec::new();
         let mut leave = |piece: &[u8]| all.extend_from_slice(piece);
-        let mut text = Text::new(&mut leave);
+        let mut text = Text::new(None, &mut leave);
         write(&mut text);
         text.finish();
         String::from_utf8(all).expect("UTF-8")

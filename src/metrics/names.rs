@@ -129,6 +129,10 @@ definitions! {
         "Probes, by what came of them.";
     SCHEDULE_LAG Gauge Seconds "schedule_lag_seconds" []
         "How late the scheduler was when it last looked.";
+    ALERTS_SENT Counter Count "alerts_sent_total" []
+        "Alerts that a receiver took; repeats count, and each receiver.";
+    ALERTS_FAILED Counter Count "alerts_failed_total" []
+        "Alerts that a receiver did not take; each try counts.";
     JOURNAL_OK Gauge Truth "journal_ok" []
         "Whether the journal keeps what it is given; in memory alone, by the config, it does.";
 }

@@ -17,6 +17,9 @@ pub(super) fn write(stats: &Stats, process: &ProcessCollector, text: &mut Text) 
     queries(stats, text);
     probes(stats, text);
     text.single(names::SCHEDULE_LAG, stats.lag().as_secs_f64());
+    let (sent, failed) = stats.alerts();
+    text.single(names::ALERTS_SENT, counted(sent));
+    text.single(names::ALERTS_FAILED, counted(failed));
     text.single(names::JOURNAL_OK, f64::from(u8::from(stats.is_journal_ok())));
     process.collect().iter().for_each(|family| text.made(family));
 }

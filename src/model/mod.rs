@@ -2,6 +2,7 @@
 //!
 //! Everything else imports from here, and this room imports from nobody.
 
+pub mod alert;
 pub mod check;
 pub mod discovery;
 pub mod endpoint;

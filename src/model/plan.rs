@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alert::AlertSettings;
 use super::finding::Severity;
 use super::observation::display_and_serialize_as_str;
 use super::srv::KMS_PORT;
@@ -14,6 +15,9 @@ use super::{Check, Host, Labels, LookupKey, Name, Path, Profile, RecordKind, Ups
 /// What is watched, from where, and how.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Where this daemon stands, when several watch from several sites; a constant label of metrics and
+    /// alerts.
+    pub vantage: Option<Arc<str>>,
     /// Every key is observed once per interval.
     pub interval: Duration,
     /// How long a round really takes at least, where `rate` cannot fit it into the interval.
@@ -35,6 +39,8 @@ pub struct Plan {
     pub exceptions: Vec<Exception>,
     /// The pages and metrics.
     pub web: WebSettings,
+    /// Whom the daemon itself tells of findings.
+    pub alert: AlertSettings,
     /// What outlives the process.
     pub journal: JournalSettings,
     /// How long a record's host may not answer until the record is stale. Default 7 days.
@@ -55,6 +61,7 @@ impl Plan {
     /// A plan of everything at its default, without resolvers and domains.
     pub fn empty() -> Self {
         Self {
+            vantage: None,
             interval: Duration::from_mins(1),
             true_interval: Duration::ZERO,
             dns: DnsSettings::default(),
@@ -65,6 +72,7 @@ impl Plan {
             hosts: HashMap::new(),
             exceptions: Vec::new(),
             web: WebSettings::default(),
+            alert: AlertSettings::default(),
             journal: JournalSettings::default(),
             record_stale_after: Duration::from_hours(7 * 24),
             vanished_for: Duration::from_hours(24),

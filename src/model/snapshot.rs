@@ -21,6 +21,8 @@ use super::{
 /// shared with the generation before.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    /// Where the daemon stands that made it, by its config.
+    pub vantage: Option<Arc<str>>,
     /// Counts up with every audit.
     pub generation: u64,
     /// When observing began: for `check` its start, for `run` the start of the daemon.

@@ -221,6 +221,7 @@ pub(crate) fn snapshot(
     let active = findings.iter().filter(|finding| finding.is_active());
     let status = active.map(|finding| Status::from(finding.severity)).max().unwrap_or(Status::Ok);
     Snapshot {
+        vantage: None,
         generation: 1,
         started: time("2026-03-01T12:00:00Z"),
         at: time("2026-03-01T12:00:00.41Z"),

@@ -36,7 +36,7 @@ pub fn json_preflight(preflight: &Preflight) -> impl Serialize {
 fn report(snapshot: &Snapshot) -> Report<'_> {
     Report {
         version: 1,
-        vantage: None,
+        vantage: snapshot.vantage.as_deref(),
         started: snapshot.started,
         duration_seconds: seconds(snapshot.duration()),
         status: snapshot.status,
@@ -569,6 +569,12 @@ mod tests {
             "summary": { "domains": 5, "hosts": 4, "endpoints": 4, "critical": 2, "warning": 0, "info": 1 },
         });
         assert_eq!(rest, expected);
+    }
+
+    #[test]
+    fn the_vantage_is_told() {
+        let snapshot = Snapshot { vantage: Some("hq".into()), ..fixture::healthy() };
+        assert_eq!(parsed(&json(&snapshot))["vantage"], "hq");
     }
 
     #[test]

@@ -112,6 +112,30 @@ fn a_host_that_went_down_while_nobody_watched_is_told_of() {
 }
 
 #[test]
+fn before_anything_was_probed_nothing_is_told_of_a_host_but_that_it_has_no_address() {
+    let (_, told) = watch(&case("", ""), &Remembered::default());
+    let hosts = told.into_iter().flatten().filter_map(|entry| match entry {
+        Entry::Host(seen) => Some(seen),
+        _ => None,
+    });
+    let remembered = Remembered { hosts: hosts.collect(), ..Remembered::default() };
+    let after = |seen: &str| {
+        let mut case = case("", "");
+        let text = format!(
+            "[config]\ndomain = [{{ name = \"east.test\" }}]\n[[case]]\nname = \"\"\nfindings = []\n\
+             seen = \"\"\"\nsrv east.test * 10 50 1688 kms1.test\n{seen}\n\"\"\""
+        );
+        case.seen = cases("journal", &text).pop().expect("one case").seen;
+        let (_, told) = watch(&case, &remembered);
+        lines(&told[0])
+    };
+    assert_eq!(after(""), [""; 0]);
+    let denied = after("a kms1.test * nxdomain\naaaa kms1.test * nxdomain");
+    assert_eq!(denied[0], "kms1.test:1688 up false last 0");
+    assert!(denied[1].starts_with("host-down kms1.test:1688 at 0"), "{denied:?}");
+}
+
+#[test]
 fn findings_tell_when_they_begin_and_end_and_go_on_after_a_restart() {
     let down = "at 10s\nprobe 10.1.0.2:1688 refused\nat 20s\nprobe 10.1.0.2:1688 reset\nat 30s
         probe 10.1.0.2:1688 kms";

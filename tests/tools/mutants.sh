@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Mutation testing of the pure rooms `audit` and `client`: changes one thing after another in them, and
-# tells which changes no test notices.
+# Mutation testing of the pure rooms `audit` and `client` and of the history that they judge by
+# (`observe::history`): changes one thing after another in them, and tells which changes no test notices.
 #
 # A build of the whole crate for each of many hundred mutants would take a day. So this makes a crate of
 # the pure rooms and their tests alone, below target/, where a mutant takes seconds.
@@ -21,6 +21,7 @@ cp src/observe/{state,resolution,work}.rs "$crate/src/observe"
 cp -R tests/{audit,scenarios,audit.rs,texts.rs} "$crate/tests"
 # The other rooms' own tests cannot notice anything here.
 sed -i '/^#\[cfg(test)\]/,$d' "$crate"/src/{model,config,observe}/*.rs
+cp -R src/observe/history{,.rs} "$crate/src/observe"
 # A property that a mutant breaks is mostly broken at once.
 sed -i 's/cases: 96/cases: 16/' "$crate/tests/audit/properties.rs"
 
@@ -32,6 +33,7 @@ pub mod client;
 pub mod config;
 pub mod model;
 pub mod observe {
+    pub mod history;
     pub mod resolution;
     pub mod state;
     pub mod work;
@@ -63,9 +65,9 @@ dependencies() {
 # The scenarios first: they notice most, and at once.
 cat >"$crate/.config/nextest.toml" <<'END'
 [profile.default]
-default-filter = "test(/^(audit|client|audit_tests|texts_tests)::/)"
+default-filter = "test(/^(audit|client|observe|audit_tests|texts_tests)::/)"
 [[profile.default.overrides]]
-filter = "test(every_scenario) | test(/^(audit|client)::/)"
+filter = "test(every_scenario) | test(/^(audit|client|observe)::/)"
 priority = 1
 [[profile.default.overrides]]
 filter = "test(/properties::/)"

@@ -64,6 +64,28 @@ fn profiles_are_ok_or_show_a_code_or_are_not_known() {
 }
 
 #[test]
+fn the_vantage_is_a_label_of_every_series() {
+    let vantage: Option<Arc<str>> = Some("a \"b\"".into());
+    let stats = Stats::new();
+    stats.set_vantage(vantage.clone());
+    stats.alerts_sent(3);
+    let exposition = Exposition::new(stats);
+    let snapshot = Arc::new(Snapshot { vantage, ..fixture::troubled() });
+    let text = exposition.render(Some(&snapshot), Encoding::Plain);
+    let text = String::from_utf8(text).expect("UTF-8");
+    let label = r#"vantage="a \"b\"""#;
+    let series = text.lines().filter(|line| !line.starts_with('#'));
+    let without: Vec<&str> = series.filter(|line| line.matches(label).count() != 1).collect();
+    assert_eq!(without, [""; 0]);
+    let families = parsed(&text);
+    assert_eq!(families["kmswatch_alerts_sent_total"], expected(&[(label, 3.0)]));
+    assert_eq!(families["kmswatch_alerts_failed_total"], expected(&[(label, 0.0)]));
+    let labels = format!(r#"domain="east.example",{label}"#);
+    assert!(families["kmswatch_srv_records"].contains_key(&labels), "after the others");
+    assert!(families["kmswatch_dns_query_duration_seconds_bucket"].len() > 5);
+}
+
+#[test]
 fn records_are_published_with_their_least_ttl() {
     let records = [300, 60].map(|ttl| Record { ttl, ..fixture::record("k.east.example", 10, 75) });
     let snapshot = with(one_domain(&records), |_| ());

@@ -225,6 +225,23 @@ fn where_every_server_is_another_nothing_is_new() {
 }
 
 #[test]
+fn where_another_plan_asks_only_other_servers_nothing_is_new_and_where_it_keeps_one_what_comes_is()
+{
+    let mut before = Watch::new(&[1, 2], &Remembered::default());
+    before.says(1, "kms1 10 50", 1);
+    let remembered = Remembered { records: before.records(), ..Remembered::default() };
+    let after = |servers: &[u8], from: u8| {
+        let mut watch = Watch::new(&[1, 2], &remembered);
+        watch.state.replan(&plan(servers));
+        watch.told();
+        watch.says(from, "kms1 10 50, kms2 10 50", 9);
+        watch.told().into_iter().filter(|line| !line.contains(" at ")).collect::<Vec<_>>()
+    };
+    assert_eq!(after(&[3], 3), [""; 0]);
+    assert_eq!(after(&[1], 1), ["appeared kms2.test 10.0.0.1 {\"priority\":10,\"weight\":50}"]);
+}
+
+#[test]
 fn a_server_that_only_a_profile_asked_is_heard_once_the_domain_is_asked_of_it() {
     let mut watch = Watch::new(&[1], &Remembered::default());
     watch.says(1, "kms1 10 50", 1);
@@ -288,12 +305,49 @@ fn an_endpoint_is_told_of_when_it_turns() {
     watch.probe(ProbeOutcome::Silent, 4);
     watch.probe(ProbeOutcome::Refused, 5);
     assert_eq!(watch.told(), ["endpoint 10.1.0.1:1688 up false last 3"]);
+    let mut watch = Watch::new(&[1], &up_at_seven());
+    watch.probe(ProbeOutcome::Refused, 9);
+    assert_eq!(watch.told(), ["endpoint 10.1.0.1:1688 up false last 7"]);
+}
+
+/// An endpoint that the journal remembers.
+fn up_at_seven() -> Remembered {
     let witness = witness_of(&Path::default());
     let of = SeenEndpoint { address: ([10, 1, 0, 1], 1688).into(), witness };
     let endpoints = vec![SeenUp { of, last_up: at(7), is_up: true }];
-    let mut watch = Watch::new(&[1], &Remembered { endpoints, ..Remembered::default() });
-    watch.probe(ProbeOutcome::Refused, 9);
-    assert_eq!(watch.told(), ["endpoint 10.1.0.1:1688 up false last 7"]);
+    Remembered { endpoints, ..Remembered::default() }
+}
+
+#[test]
+fn an_endpoint_that_is_not_wanted_any_more_is_forgotten_unless_only_the_journal_knows_it() {
+    let after = |remembered: &Remembered, probed: &[ProbeOutcome], is_wanted: bool| {
+        let mut watch = Watch::new(&[1], remembered);
+        probed.iter().for_each(|outcome| watch.probe(*outcome, 8));
+        watch.told();
+        watch.state.retain(|_| true, |_| is_wanted);
+        watch.probe(ProbeOutcome::Refused, 9);
+        watch.told()
+    };
+    let (nothing, up) = (Remembered::default(), [ProbeOutcome::Kms]);
+    let then = |last_up| [format!("endpoint 10.1.0.1:1688 up false last {last_up}")];
+    assert_eq!(after(&nothing, &up, true), then(8));
+    assert_eq!(after(&nothing, &up, false), [""; 0]);
+    assert_eq!(after(&up_at_seven(), &up, false), [""; 0]);
+    assert_eq!(after(&up_at_seven(), &[], false), then(7));
+}
+
+#[test]
+fn a_path_beats_while_an_endpoint_over_it_is_up() {
+    let mut watch = Watch::new(&[1], &Remembered::default());
+    watch.probe(ProbeOutcome::Refused, 1);
+    assert_eq!(watch.beats(), [0; 0]);
+    watch.probe(ProbeOutcome::Kms, 2);
+    assert_eq!(watch.beats(), [2]);
+    watch.probe(ProbeOutcome::Kms, 61);
+    assert_eq!(watch.beats(), [0; 0], "not before a minute is over");
+    watch.probe(ProbeOutcome::Refused, 63);
+    watch.probe(ProbeOutcome::Kms, 62);
+    assert_eq!(watch.beats(), [62]);
 }
 
 /// 10,000 domains on 2 servers with 2 records each: what an unchanged answer costs with and without a

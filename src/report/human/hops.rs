@@ -78,7 +78,10 @@ fn host_row(snapshot: &Snapshot, host: &DomainHost) -> Vec<String> {
     let seen: Vec<String> = endpoints
         .iter()
         .filter_map(|endpoint| Some((endpoint, endpoint.probe.as_deref()?)))
-        .map(|(endpoint, probe)| format!("{} {}", endpoint.address, probe.outcome))
+        .map(|(endpoint, probe)| {
+            let address = from(&endpoint.address.to_string(), &endpoint.path);
+            format!("{address} {}", probe.outcome)
+        })
         .collect();
     vec![short_host(&host.host).into_owned(), host.status.to_string(), listed(&seen, MOST_LISTED)]
 }
@@ -128,5 +131,27 @@ pub(in crate::report) fn short_duration(duration: Duration) -> String {
         format!("{:.1} ms", duration.as_secs_f64() * 1e3)
     } else {
         format!("{:.2} s", duration.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn an_address_is_told_with_the_path_over_which_it_was_tried() {
+        let mut snapshot = fixture::healthy();
+        let domain = snapshot.domains[0].view.clone();
+        let at = snapshot.hosts.iter().position(|view| view.host == domain.hosts[0].host);
+        let view = std::sync::Arc::get_mut(&mut snapshot.hosts[at.expect("seen")])
+            .expect("nobody else has it");
+        let mut other = view.endpoints[0].clone();
+        other.path =
+            std::sync::Arc::new(Path { source: "10.0.0.9".parse().ok(), ..Path::default() });
+        let address = other.address;
+        view.endpoints.push(other);
+        let row = &hosts(&snapshot, &domain.domain.name).rows[0];
+        assert_eq!(row[2], format!("{address} kms and {address} from 10.0.0.9 kms"));
     }
 }
