@@ -16,23 +16,19 @@ mod prometheus;
 #[path = "dashboards/promql.rs"]
 mod promql;
 
+use std::path::Path;
 use std::process::Command;
 
 /// Needs npm, which installs the types into `target/test-node` once.
 #[test]
 fn grafanas_types_take_every_dashboard() {
-    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/dashboards");
-    let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/");
-    let run = |program: &str, argument: &std::path::Path| {
-        let file = format!("{tools}/{program}");
-        let (mut command, arguments) = match program.ends_with(".mjs") {
-            true => (Command::new("node"), [file.as_ref(), argument.as_os_str()].to_vec()),
-            false => (Command::new(file), [argument.as_os_str()].to_vec()),
-        };
-        let ended = program::Ended::of(command.args(arguments));
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/dashboards");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/");
+    let said = |command: &mut Command| {
+        let ended = program::Ended::of(command);
         assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
         ended.stdout.trim().to_owned()
     };
-    let folder = run("install.sh", target);
-    println!("{}", run("check.mjs", folder.as_ref()));
+    let folder = said(Command::new(tools.join("install.sh")).arg(target));
+    println!("{}", said(Command::new("node").arg(tools.join("check.mjs")).arg(folder)));
 }

@@ -38,7 +38,8 @@ pub fn all() -> Vec<Board> {
 impl Board {
     fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).expect("UTF-8");
-        let json = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let json = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
         Self { name: name.to_owned(), text, json }
     }
@@ -58,7 +59,7 @@ impl Board {
         list(&self.json["annotations"]["list"]).iter().filter(|one| one["builtIn"] != 1)
     }
 
-    /// Every PromQL expression: of panels and of annotations.
+    /// Every `PromQL` expression: of panels and of annotations.
     pub fn asked(&self) -> Vec<Asked> {
         let of_panel = |panel: &Value| -> Vec<Asked> {
             let targets = list(&panel["targets"]).iter();

@@ -9,12 +9,6 @@ use serde_json::{Value, json};
 use crate::board::{Asked, Board, all, list, root, text};
 use crate::promql::{clauses, selectors};
 
-/// Families of the contract that this version may not have yet.
-pub const NOT_YET: [(&str, &str); 2] = [
-    ("kmswatch_alerts_sent_total", "the daemon's own alerts come with [alert]"),
-    ("kmswatch_alerts_failed_total", "the daemon's own alerts come with [alert]"),
-];
-
 /// Of the families that every Prometheus client has.
 const PROCESS: [&str; 5] = [
     "process_cpu_seconds_total",
@@ -26,6 +20,8 @@ const PROCESS: [&str; 5] = [
 
 /// Okabe and Ito's, which all can tell apart: blue, sky blue, orange, vermillion; and grey.
 const COLOURS: [&str; 5] = ["#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#999999"];
+
+const REPOSITORY: &str = "https://github.com/kmswatch/kmswatch/";
 
 const SOURCE: &str = "${datasource}";
 
@@ -78,29 +74,28 @@ fn every_link_leads_somewhere() {
     for board in all() {
         let mut links = Vec::new();
         texts(&board.json, "url", &mut links);
-        assert!(links.len() > 10, "{}", board.name);
+        assert!(links.len() > 4, "{}", board.name);
         for link in links {
             let known = if let Some(page) = link.strip_prefix("${page:raw}") {
                 pages.contains(&page.split("${").next().unwrap_or_default())
-            } else if let Some(file) = link.strip_prefix("https://github.com/kmswatch/kmswatch/") {
-                let file = file.split_once("/main/").map_or("", |(_, file)| file);
-                let file = Check::ALL.iter().filter(|check| check.is_built()).fold(
-                    BTreeSet::new(),
-                    |mut files, check| {
-                        files.insert(
-                            file.replace("${__data.fields.check}", check.as_str())
-                                .replace("${__field.labels.check}", check.as_str()),
-                        );
-                        files
-                    },
-                );
-                file.iter().all(|file| !file.contains('$') && root().join(file).exists())
+            } else if let Some(page) = link.strip_prefix(REPOSITORY) {
+                let (_, file) = page.split_once("/main/").expect("of the main branch");
+                files(file).all(|file| root().join(file).exists())
             } else {
                 boards.contains(link.split('?').next().unwrap_or_default())
             };
             assert!(known, "{}: {link}", board.name);
         }
     }
+}
+
+/// The files that a link to the repository may lead to: one for each check where it names one.
+fn files(link: &str) -> impl Iterator<Item = String> {
+    let checks = Check::ALL.iter().filter(|check| check.is_built());
+    checks.map(move |check| {
+        let names = ["${__data.fields.check}", "${__field.labels.check}"];
+        names.iter().fold(link.to_owned(), |link, name| link.replace(name, check.as_str()))
+    })
 }
 
 #[test]
@@ -142,6 +137,23 @@ fn every_panel_says_what_it_shows() {
             );
         }
     }
+}
+
+/// The table of `docs/grafana.md` that leads from a question to a panel.
+#[test]
+fn the_docs_name_panels_that_there_are() {
+    let docs = std::fs::read_to_string(root().join("docs/grafana.md")).expect("docs/grafana.md");
+    let boards = all();
+    let mut told = BTreeSet::new();
+    for row in docs.lines().filter(|line| line.contains("? | ")) {
+        let [_, _, board, panel, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}: question, dashboard, panel");
+        };
+        let board = boards.iter().find(|one| one.name == board).unwrap_or_else(|| panic!("{row}"));
+        assert!(board.panels().any(|one| one["title"] == panel), "{row}");
+        told.insert(&board.name);
+    }
+    assert_eq!(told.len(), boards.len(), "each answers something");
 }
 
 #[test]
@@ -301,7 +313,7 @@ fn labels_of(metric: &str) -> Option<Vec<&'static str>> {
         Kind::Histogram => family == Some(definition.name),
         _ => metric == definition.name,
     });
-    let other = PROCESS.contains(&metric) || NOT_YET.iter().any(|(name, _)| *name == metric);
+    let other = PROCESS.contains(&metric);
     match definition {
         Some(definition) if family.is_some() => Some([definition.labels, &["le"]].concat()),
         Some(definition) => Some(definition.labels.to_vec()),

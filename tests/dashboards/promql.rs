@@ -1,4 +1,4 @@
-//! As much of PromQL as it takes to see what a query reads.
+//! As much of `PromQL` as it takes to see what a query reads.
 
 /// A series selector.
 #[derive(Debug, PartialEq, Eq)]
