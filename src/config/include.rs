@@ -127,8 +127,9 @@ pub(super) const ROOT: Keys = Keys {
         "host",
         "profile",
         "exception",
+        "maintenance",
         "journal",
         "web",
     ],
-    later: &["vantage", "maintenance", "alert", "directory"],
+    later: &["vantage", "alert", "directory"],
 };

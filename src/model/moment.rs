@@ -22,7 +22,9 @@ pub enum Moment {
 
 /// What is no moment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no time; write one such as \"7d\", \"2026-12-01\" (UTC) or \"2026-12-01T08:00:00+01:00\"")]
+#[error(
+    "{0:?} is no time; write one such as \"7d\", \"2026-12-01\" (UTC) or \"2026-12-01T08:00:00+01:00\""
+)]
 pub struct MomentError(String);
 
 impl Moment {
@@ -43,22 +45,16 @@ impl Moment {
     /// The end of something that begins now. A day counts.
     pub fn until(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Away(duration) => {
-                now.saturating_add(signed(duration)).unwrap_or(Timestamp::MAX)
-            }
+            Self::Away(duration) => now.saturating_add(signed(duration)).unwrap_or(Timestamp::MAX),
             Self::At(at) => at,
-            Self::Day(day) => {
-                day.tomorrow().ok().and_then(begin_of).unwrap_or(Timestamp::MAX)
-            }
+            Self::Day(day) => day.tomorrow().ok().and_then(begin_of).unwrap_or(Timestamp::MAX),
         }
     }
 
     /// The begin of something that ends now. A day counts.
     pub fn since(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Away(duration) => {
-                now.saturating_sub(signed(duration)).unwrap_or(Timestamp::MIN)
-            }
+            Self::Away(duration) => now.saturating_sub(signed(duration)).unwrap_or(Timestamp::MIN),
             Self::At(at) => at,
             Self::Day(day) => begin_of(day).unwrap_or(Timestamp::MIN),
         }
