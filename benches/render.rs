@@ -64,6 +64,7 @@ fn estate() -> Snapshot {
         profiles: Vec::new(),
         departed: Vec::new(),
         summary: Summary { domains: DOMAINS, hosts: HOSTS, endpoints: HOSTS, ..Summary::default() },
+        journal: None,
     }
 }
 

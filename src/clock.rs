@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// Wall-clock time that never jumps: the time of day at the start plus what tokio's clock counted
-/// since. A step of the machine's clock makes no observation old or young, and tests can pause it.
+/// since, in whole milliseconds: what is kept of it over a restart. A step of the machine's clock makes no observation old or young, and tests can pause it.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     wall: Timestamp,
@@ -28,7 +28,8 @@ impl Clock {
     /// The time of day that an instant of tokio's clock had; the start for earlier ones.
     pub fn at(&self, instant: Instant) -> Timestamp {
         let elapsed = instant.saturating_duration_since(self.started);
-        self.wall.saturating_add(signed(elapsed)).unwrap_or(Timestamp::MAX)
+        let at = self.wall.saturating_add(signed(elapsed)).unwrap_or(Timestamp::MAX);
+        Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
     }
 }
 

@@ -2,7 +2,7 @@
 //! neither knows the other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub struct Stats {
     query_duration: Histogram,
     lag_microseconds: AtomicU64,
     reload: Mutex<Reload>,
+    is_journal_ok: AtomicBool,
 }
 
 /// Queries to one server by outcome.
@@ -50,6 +51,7 @@ impl Stats {
             query_duration: Histogram::with_opts(options).expect("constant options are valid"),
             lag_microseconds: AtomicU64::new(0),
             reload: Mutex::default(),
+            is_journal_ok: AtomicBool::new(true),
         })
     }
 
@@ -92,6 +94,16 @@ impl Stats {
     /// How late the scheduler was when it last looked.
     pub fn lag(&self) -> Duration {
         Duration::from_micros(self.lag_microseconds.load(Ordering::Relaxed))
+    }
+
+    /// Whether the journal keeps what it is given.
+    pub fn set_journal_ok(&self, is_ok: bool) {
+        self.is_journal_ok.store(is_ok, Ordering::Relaxed);
+    }
+
+    /// Whether the journal kept what it was given, when somebody last looked.
+    pub fn is_journal_ok(&self) -> bool {
+        self.is_journal_ok.load(Ordering::Relaxed)
     }
 
     /// A config was taken over.

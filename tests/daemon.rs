@@ -692,7 +692,8 @@ fn a_log_that_takes_nothing_stops_nobody() {
         let settings = format!("[web]\nlisten = \"{address}\"\n[audit]\ninterval = \"1s\"\n");
         let config = Config::new(&crowd.config(&settings, 0..800));
         let mut command = kmswatch();
-        command.args(["run", "-c"]).arg(config.path()).stderr(stderr).stdout(Stdio::null());
+        command.args(["run", "-c"]).arg(config.path()).current_dir(config.folder());
+        command.stderr(stderr).stdout(Stdio::null());
         let mut child = command.spawn().expect("the program is there");
         wait_for("the first audit", Duration::from_secs(20), || {
             match TcpStream::connect(address).is_ok()

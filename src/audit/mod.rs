@@ -416,6 +416,7 @@ impl Auditor {
             findings: Vec::new(),
             departed: self.departed(),
             summary,
+            journal: None,
         };
         snapshot.with_findings(findings)
     }

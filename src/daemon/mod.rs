@@ -2,6 +2,7 @@
 //! everything.
 
 mod changes;
+mod keeper;
 mod lines;
 pub mod once;
 pub mod preflight;

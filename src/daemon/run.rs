@@ -11,17 +11,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::audit::{Auditor, Memory};
+use crate::audit::{self, Auditor, Memory};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::model::journal::Remembered;
-use crate::model::plan::WebSettings;
+use crate::journal::{Journal, JournalError};
+use crate::model::journal::Entry;
+use crate::model::plan::{JournalSettings, WebSettings};
 use crate::model::{Plan, Snapshot};
 use crate::observe::observer::Observer;
 use crate::stats::Stats;
 use crate::web::{self, ReloadRequest, Site};
 
 use super::changes;
+use super::keeper::Keeper;
 use super::lines::Lines;
 use super::probes::Probes;
 
@@ -43,6 +45,9 @@ pub enum DaemonError {
     /// The process cannot be told to end or to reload.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
+    /// What outlives the process cannot be kept where the config says.
+    #[error("{0}")]
+    Journal(#[from] JournalError),
     /// Nobody can be told anything any more.
     #[error("the web server failed: {0}")]
     Web(#[source] io::Error),
@@ -62,7 +67,7 @@ const SHUTDOWN: Duration = Duration::from_secs(4);
 pub async fn run(start: Start) -> Result<(), DaemonError> {
     let mut signals = start.signals;
     let (stop, stopped) = oneshot::channel::<()>();
-    let (mut daemon, site) = Daemon::new(start.plan, start.reload);
+    let (mut daemon, site) = Daemon::new(start.plan, start.reload)?;
     let server = web::serve(start.listener, site, async {
         let _ = stopped.await;
     });
@@ -91,12 +96,14 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
             }
             () = daemon.observer.step(&daemon.lines, daemon.next_audit) => {
                 daemon.probes.answer(&mut daemon.observer, daemon.clock.now());
+                daemon.keeper.keep(daemon.observer.take_entries());
                 daemon.audit_if_due();
             }
         }
     };
     notify(&[NotifyState::Stopping]);
     tracing::info!("shutting down");
+    daemon.close();
     let _ = stop.send(());
     if ended.is_ok() {
         let _ = timeout(SHUTDOWN, server).await;
@@ -108,6 +115,7 @@ struct Daemon {
     plan: Arc<Plan>,
     /// What it began with: that stays for the life of the process.
     web: WebSettings,
+    journal: JournalSettings,
     lines: Lines,
     observer: Observer,
     auditor: Auditor,
@@ -117,6 +125,7 @@ struct Daemon {
     /// When a reload is taken up again: a storm of them must not be all that is done.
     next_reload: Instant,
     is_reload_wanted: bool,
+    keeper: Keeper,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     requests: mpsc::Receiver<ReloadRequest>,
     probes: Probes,
@@ -126,9 +135,16 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(plan: Plan, read: Box<dyn FnMut() -> Result<Loaded, String> + Send>) -> (Self, Site) {
+    fn new(
+        plan: Plan,
+        read: Box<dyn FnMut() -> Result<Loaded, String> + Send>,
+    ) -> Result<(Self, Site), JournalError> {
         let (plan, clock, stats) = (Arc::new(plan), Clock::start(), Stats::new());
         stats.reload_succeeded(clock.now());
+        // It looks through its database once, which takes a moment for one of years.
+        let (journal, remembered) =
+            tokio::task::block_in_place(|| Journal::open(&plan.journal, clock))?;
+        let journal = Arc::new(journal);
         let (lines, inbox) = Lines::new(&plan, clock, &stats);
         let (reload, requests) = mpsc::channel(1);
         let (probe, probes) = mpsc::channel(1);
@@ -138,14 +154,18 @@ impl Daemon {
             stats: stats.clone(),
             reload,
             probe,
+            journal: journal.clone(),
             external_url: plan.web.external_url.clone(),
         };
         let mut observer = Observer::new(plan.clone(), inbox, clock, stats.clone());
-        observer.remember(&Remembered::default());
+        observer.remember(&remembered);
+        let mut auditor = Auditor::new(plan.clone(), clock.now(), Memory::Watching);
+        auditor.remember(&remembered);
         let daemon = Self {
             lines,
             observer,
-            auditor: Auditor::new(plan.clone(), clock.now(), Memory::Watching),
+            auditor,
+            keeper: Keeper::new(journal, stats.clone()),
             next_audit: Instant::now(),
             patience: Instant::now() + plan.stale_after(),
             next_reload: Instant::now(),
@@ -157,9 +177,10 @@ impl Daemon {
             clock,
             stats,
             web: plan.web.clone(),
+            journal: plan.journal.clone(),
             plan,
         };
-        (daemon, site)
+        Ok((daemon, site))
     }
 
     /// The first audit waits for the first pass; later ones for something to look at.
@@ -175,14 +196,25 @@ impl Daemon {
             return;
         }
         self.next_audit = now + AUDIT_EVERY;
-        // No journal keeps them yet.
-        drop((self.observer.take_entries(), self.auditor.take_entries()));
         let (changes, at) = (self.observer.take_changes(), self.clock.at(now));
-        if is_first || self.auditor.is_due(&changes, at) {
+        let is_journal_other = self.keeper.look();
+        if is_first || is_journal_other || self.auditor.is_due(&changes, at) {
             let snapshot = self.auditor.audit(self.observer.state(), &changes, at);
-            changes::log(self.snapshots.borrow().as_deref(), &snapshot);
-            self.snapshots.send_replace(Some(Arc::new(snapshot)));
+            let snapshot = Arc::new(self.keeper.tell(snapshot));
+            let before = self.snapshots.send_replace(Some(snapshot.clone()));
+            changes::log(before.as_deref(), &snapshot);
+            let events = before.map(|before| audit::changes::events(&before, &snapshot));
+            let mut entries = self.auditor.take_entries();
+            entries.extend(events.into_iter().flatten().map(Entry::Event));
+            self.keeper.keep(entries);
         }
+    }
+
+    /// Keeps what is known at the end.
+    fn close(&mut self) {
+        self.keeper.keep(self.observer.take_last_entries());
+        self.keeper.keep(self.auditor.take_entries());
+        tokio::task::block_in_place(|| self.keeper.close());
     }
 
     /// Reads the config again and takes it over; a bad one changes nothing.
@@ -212,13 +244,18 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         let plan = Arc::new(loaded.plan);
-        let restart =
-            if plan.web == self.web { "" } else { "; [web] has changed, and that needs a restart" };
+        let restart = match (plan.web == self.web, plan.journal == self.journal) {
+            (true, true) => "",
+            (false, true) => "; [web] has changed, and that needs a restart",
+            (true, false) => "; [journal] has changed, and that needs a restart",
+            (false, false) => "; [web] and [journal] have changed, and that needs a restart",
+        };
         self.lines.apply(&plan);
         self.observer.replan(plan.clone());
         self.probes.clear();
         self.auditor.replan(plan.clone());
         self.stats.reload_succeeded(self.clock.now());
+        self.keeper.reloaded(&plan, self.clock.now());
         let (domains, resolvers) = (plan.domains.len(), plan.resolvers.len());
         self.plan = plan;
         format!("config reloaded: domains {domains}, resolvers {resolvers}{restart}")

@@ -129,6 +129,8 @@ definitions! {
         "Probes, by what came of them.";
     SCHEDULE_LAG Gauge Seconds "schedule_lag_seconds" []
         "How late the scheduler was when it last looked.";
+    JOURNAL_OK Gauge Truth "journal_ok" []
+        "Whether the journal keeps what it is given; in memory alone, by the config, it does.";
 }
 
 #[cfg(test)]

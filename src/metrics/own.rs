@@ -17,6 +17,7 @@ pub(super) fn write(stats: &Stats, process: &ProcessCollector, text: &mut Text) 
     queries(stats, text);
     probes(stats, text);
     text.single(names::SCHEDULE_LAG, stats.lag().as_secs_f64());
+    text.single(names::JOURNAL_OK, f64::from(u8::from(stats.is_journal_ok())));
     process.collect().iter().for_each(|family| text.made(family));
 }
 

@@ -252,4 +252,15 @@ pub enum JournalCondition {
     },
 }
 
+impl JournalCondition {
+    /// As the JSON names it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Durable => "durable",
+            Self::InMemory => "in-memory",
+            Self::Degraded { .. } => "degraded",
+        }
+    }
+}
+
 display_and_serialize_as_str!(EventKind);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::discovery::{Choice, Verdict};
 use super::finding::ClientError;
+use super::journal::JournalCondition;
 use super::observation::display_and_serialize_as_str;
 use super::{
     Answer, Discovery, Finding, Host, Name, Path, PlannedDomain, Probe, Profile, Record, Resolver,
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub departed: Vec<(Host, Timestamp)>,
     /// Counts.
     pub summary: Summary,
+    /// How the journal is; `None` where nothing is kept.
+    pub journal: Option<JournalCondition>,
 }
 
 /// A domain with what the estate's findings make of it.

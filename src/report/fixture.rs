@@ -231,6 +231,7 @@ pub(crate) fn snapshot(
         profiles: Vec::new(),
         departed: Vec::new(),
         summary,
+        journal: None,
     }
 }
 

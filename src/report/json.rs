@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::preflight::RunJson;
 use crate::model::discovery::{Choice, Effect, Failover, Step};
 use crate::model::finding::{ClientError, Evidence, FindingId};
+use crate::model::journal::JournalCondition;
 use crate::model::snapshot::{
     AnswerView, DomainEntry, DomainHost, DomainView, EndpointView, HostStatus, HostView, LeftOut,
     ProfileEntry, SeenHost, Summary,
@@ -45,6 +46,7 @@ fn report(snapshot: &Snapshot) -> Report<'_> {
         findings: &snapshot.findings,
         summary: SummaryJson::from(snapshot.summary),
         preflight: None,
+        journal: snapshot.journal.as_ref().map(JournalJson::from),
     }
 }
 
@@ -98,6 +100,28 @@ struct Report<'a> {
     summary: SummaryJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     preflight: Option<Vec<RunJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<JournalJson<'a>>,
+}
+
+/// How the journal is: `durable`, `in-memory` or `degraded`.
+#[derive(Serialize)]
+struct JournalJson<'a> {
+    condition: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+}
+
+impl<'a> From<&'a JournalCondition> for JournalJson<'a> {
+    fn from(condition: &'a JournalCondition) -> Self {
+        let (reason, lost) = match condition {
+            JournalCondition::Degraded { reason, lost } => (Some(&**reason), Some(*lost)),
+            JournalCondition::Durable | JournalCondition::InMemory => (None, None),
+        };
+        Self { condition: condition.as_str(), reason, lost }
+    }
 }
 
 #[derive(Serialize)]

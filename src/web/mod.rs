@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::journal::Journal;
 use crate::model::{Name, Snapshot};
 use crate::stats::Stats;
 use connection::{Limited, Peer};
@@ -34,6 +35,8 @@ pub struct Site {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Who observes a domain now.
     pub probe: mpsc::Sender<ProbeRequest>,
+    /// What appeared, changed and vanished.
+    pub journal: Arc<Journal>,
     /// Where people reach the server, without a trailing slash; empty where unknown.
     pub external_url: String,
 }

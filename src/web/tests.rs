@@ -6,6 +6,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::clock::Clock;
+use crate::model::plan::JournalSettings;
 use crate::report::{self, fixture};
 
 /// A server on loopback, and all that its owner holds.
@@ -26,7 +28,11 @@ async fn served(snapshot: Option<Snapshot>) -> Served {
     let (probe, probes) = mpsc::channel(1);
     let (shutdown, stopped) = oneshot::channel();
     let external_url = "https://kms.example".to_owned();
-    let site = Site { snapshots: receiver, stats: Stats::new(), reload, probe, external_url };
+    let (journal, _) =
+        Journal::open(&JournalSettings::default(), Clock::start()).expect("in memory");
+    let journal = Arc::new(journal);
+    let site =
+        Site { snapshots: receiver, stats: Stats::new(), reload, probe, journal, external_url };
     let server = tokio::spawn(serve(listener, site, async {
         let _ = stopped.await;
     }));

@@ -39,7 +39,7 @@ impl Daemon {
     pub fn start(config: &str) -> Self {
         let config = Config::new(&with_port(config));
         let mut command = kmswatch();
-        command.args(["run", "-c"]).arg(config.path());
+        command.args(["run", "-c"]).arg(config.path()).current_dir(config.folder());
         Self::of(&mut command, config)
     }
 
@@ -208,5 +208,6 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> 
 }
 
 fn with_port(config: &str) -> String {
-    format!("{config}\n[web]\nlisten = \"127.0.0.1:0\"\n[journal]\npath = \"\"\n")
+    let journal = if config.contains("[journal]") { "" } else { "[journal]\npath = \"\"\n" };
+    format!("{config}\n[web]\nlisten = \"127.0.0.1:0\"\n{journal}")
 }

@@ -42,6 +42,11 @@ impl Config {
         self.folder.path().join("kmswatch.toml")
     }
 
+    /// Where it is; what a daemon writes belongs there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A file beside it.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -1,0 +1,65 @@
+//! Hands what outlives the process to the journal, and says how the journal is.
+
+use std::sync::Arc;
+
+use crate::journal::Journal;
+use crate::model::finding::Evidence;
+use crate::model::journal::{Entry, Event, EventKind, JournalCondition};
+use crate::model::{Plan, Snapshot};
+use crate::stats::Stats;
+
+use jiff::Timestamp;
+
+/// The daemon's side of the journal.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    journal: Arc<Journal>,
+    stats: Arc<Stats>,
+    /// As the last snapshot tells it.
+    told: JournalCondition,
+}
+
+impl Keeper {
+    pub(super) fn new(journal: Arc<Journal>, stats: Arc<Stats>) -> Self {
+        let told = journal.condition();
+        let mut keeper = Self { journal, stats, told };
+        keeper.look();
+        keeper
+    }
+
+    /// Keeps entries; never waits.
+    pub(super) fn keep(&self, entries: Vec<Entry>) {
+        if !entries.is_empty() {
+            self.journal.record(entries);
+        }
+    }
+
+    /// Keeps that the config was taken over.
+    pub(super) fn reloaded(&self, plan: &Plan, at: Timestamp) {
+        let counts = [("domains", plan.domains.len()), ("resolvers", plan.resolvers.len())];
+        let counts = counts.map(|(name, count)| (name.to_owned(), count.into()));
+        let evidence = Evidence::from_iter(counts);
+        let (kind, servers) = (EventKind::Reloaded, Vec::new());
+        let event = Event { at, kind, domain: None, host: None, servers, evidence };
+        self.keep(vec![Entry::Event(event)]);
+    }
+
+    /// Looks how the journal is; true where that is not what the last snapshot told.
+    pub(super) fn look(&mut self) -> bool {
+        let condition = self.journal.condition();
+        self.stats.set_journal_ok(!matches!(condition, JournalCondition::Degraded { .. }));
+        let has_changed = condition != self.told;
+        self.told = condition;
+        has_changed
+    }
+
+    /// The snapshot, which tells how the journal is.
+    pub(super) fn tell(&self, snapshot: Snapshot) -> Snapshot {
+        Snapshot { journal: Some(self.told.clone()), ..snapshot }
+    }
+
+    /// Writes what is left.
+    pub(super) fn close(&self) {
+        self.journal.close();
+    }
+}
