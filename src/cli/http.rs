@@ -21,10 +21,10 @@ pub(super) struct Transport {
     /// The daemon's unix socket ([web] socket of its config)
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, conflicts_with = "url")]
     socket: PathBuf,
-    /// Where the daemon is reached over the network, such as http://kmswatch.contoso.com:9688
+    /// Where the daemon is reached over the network: an http URL, with its port
     #[arg(long, value_name = "URL", requires = "token_file", value_parser = parse_url)]
     url: Option<Uri>,
-    /// A file with a token that the daemon knows ([web] tokens_file of its config); of several, the first
+    /// A file with a token that the daemon knows (one of those that its config names); of several, the first
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
 }

@@ -59,14 +59,15 @@ fn worked_on(text: &str) -> Result<WorkedOn, Refusal> {
     no_url(text, "kms.contoso.com")?;
     let (target, port) = match text.rsplit_once(':') {
         None => (text, None),
-        Some((target, port)) => match parse_port(port).filter(|port| *port > 0) {
-            Some(port) => (target, Some(port)),
-            None => {
+        Some((target, port)) => {
+            let refused = || {
                 let problem = format!("{} has no valid port", shown(text));
                 let advice = "write a port from 1 to 65535, or none for whatever listens there";
-                return Err(Refusal::new(problem, advice));
-            }
-        },
+                Refusal::new(problem, advice)
+            };
+            let port = parse_port(port).filter(|port| *port > 0);
+            (target, Some(port.ok_or_else(refused)?))
+        }
     };
     Ok(WorkedOn { target: Name::parse(target)?, port })
 }

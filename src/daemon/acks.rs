@@ -24,10 +24,10 @@ pub(super) fn say(
         }
         Say::NotKnown => auditor.unacknowledge(&id, latest, now).map(|()| None),
     }
-    .map_err(refusal)
+    .map_err(|error| refusal(&error))
 }
 
-fn refusal(error: AcknowledgeError) -> AckRefusal {
+fn refusal(error: &AcknowledgeError) -> AckRefusal {
     let words = error.to_string();
     match error {
         AcknowledgeError::NotFound(_) | AcknowledgeError::NotAcknowledged(_) => {
