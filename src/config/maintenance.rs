@@ -99,7 +99,8 @@ fn once(section: &Section<'_>) -> Option<Window> {
     let from = section.require("from", &format!("{FROM}, or weekly = {WEEKLY}"));
     let from = from.and_then(|item| item.moment(FROM));
     let item = section.require("until", UNTIL)?;
-    let (from, until) = (from?, item.moment(UNTIL)?);
+    let until = item.moment(UNTIL)?;
+    let from = from?;
     if until <= from {
         item.refuse(Refusal::new("not after from", format!("write a later one, such as {UNTIL}")));
     }
