@@ -35,6 +35,8 @@ const SCRAPES: usize = 5;
 const GENERATION: Duration = Duration::from_millis(1300);
 
 const MOST_SHARE: f64 = 3.0;
+/// Of what the whole daemon takes, in percent.
+const MOST_JOURNAL: f64 = 5.0;
 const MOST_RESIDENT: f64 = 80.0;
 const MOST_START: f64 = 50.0;
 const MOST_BINARY: f64 = 15.0;
@@ -86,7 +88,8 @@ fn start(server: SocketAddr, bounds: &mut Bounds) -> Daemon {
         let address = port.expect("a free port");
         let config = config(server, address);
         let mut command = kmswatch();
-        command.args(["run", "-c"]).arg(config.path());
+        // The journal is a file of that folder.
+        command.args(["run", "-c"]).arg(config.path()).current_dir(config.folder());
         let began = Instant::now();
         let watcher = spawn(move || {
             while std::net::TcpStream::connect(address).is_err() {
@@ -134,6 +137,8 @@ fn measure_scrapes(daemon: &Daemon, bounds: &mut Bounds) {
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     cpu: f64,
+    /// Of the journal's thread, in seconds.
+    journal: f64,
     resident: f64,
     descriptors: f64,
     series: f64,
@@ -144,6 +149,7 @@ impl Reading {
         let series = daemon.metrics("kmswatch_").len();
         Self {
             cpu: daemon.cpu(),
+            journal: daemon.thread_cpu("journal"),
             resident: daemon.status("VmRSS:"),
             descriptors: count(daemon.descriptors()),
             series: count(series),
@@ -173,6 +179,8 @@ fn measure_minutes(daemon: &Daemon, minute: Duration, bounds: &mut Bounds) {
     let (first, last) = (readings[1], readings[MINUTES]);
     let share = 100.0 * (last.cpu - readings[0].cpu) / began.elapsed().as_secs_f64();
     bounds.at_most("steady cycle, % of a core", share, MOST_SHARE);
+    let (journal, all) = (last.journal - readings[0].journal, last.cpu - readings[0].cpu);
+    bounds.at_most("  of it for the journal, %", 100.0 * journal / all, MOST_JOURNAL);
     let resident = readings.iter().map(|reading| reading.resident).fold(0.0, f64::max);
     bounds.at_most("  resident, MiB", resident, MOST_RESIDENT);
     let growth = |of: fn(&Reading) -> f64| 100.0 * (of(&last) / of(&first) - 1.0);
@@ -244,7 +252,7 @@ async fn serve(zones: &Zones) -> (DnsServer, Vec<RpcListener>) {
 
 fn config(server: SocketAddr, listen: SocketAddr) -> Config {
     let config = Config::new(&format!(
-        "[web]\nlisten = \"{listen}\"\n[journal]\npath = \"\"\n[dns]\nrate = 10000\n[[resolver]]\nname = \"lab\"\n\
+        "[web]\nlisten = \"{listen}\"\n[audit]\nvanished_for = \"1m\"\n[dns]\nrate = 10000\n[[resolver]]\nname = \"lab\"\n\
          servers = [\"{server}\"]\n[[domain_list]]\nfile = \"domains.txt\"\n"
     ));
     let mut domains = String::new();

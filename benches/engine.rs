@@ -45,6 +45,8 @@ const MOST_KIB: u64 = 12 * 1024;
 /// Seconds behind the relay: this machine's, not a ratio.
 const MOST_DELAYED: f64 = 0.3;
 const MOST_LOSSY: f64 = 0.6;
+/// Of the lookups of all runs with loss: three attempts of one are lost by chance once in a million.
+const MOST_LOST: usize = 1;
 /// Queries for each lookup where one exchange in a hundred is lost.
 const MOST_QUERIES: f64 = 1.03;
 
@@ -121,7 +123,8 @@ fn behind_relays(server: SocketAddr) -> bool {
     delayed.wall <= MOST_DELAYED
         && lossy.wall <= MOST_LOSSY
         && lossy.queries <= MOST_QUERIES
-        && delayed.lost + lossy.lost == 0
+        && delayed.lost == 0
+        && lossy.lost <= MOST_LOST
 }
 
 /// What the engine takes behind a relay.
@@ -130,7 +133,7 @@ struct Behind {
     wall: f64,
     /// Queries a lookup, the most of all runs.
     queries: f64,
-    /// Lookups without their records, the most of all runs.
+    /// Lookups without their records, of all runs.
     lost: usize,
 }
 
@@ -145,7 +148,7 @@ fn behind_relay(name: &str, server: SocketAddr, weather: Weather) -> Behind {
             cost
         })
         .collect();
-    let lost = runs.iter().map(|run| run.lost).max().unwrap_or(0);
+    let lost = runs.iter().map(|run| run.lost).sum();
     let wall = middle(runs.iter().map(|run| run.wall).collect());
     println!("{name:22} wall {wall:.3} s, {queries:.3} queries a lookup, lost {lost}");
     Behind { wall, queries, lost }
@@ -278,11 +281,14 @@ async fn ask_ours(address: SocketAddr) -> Measured {
         })
         .collect();
     let (idle, cpu, started) = (status("VmRSS:"), cpu_seconds(), Instant::now());
-    let (mut open, mut good) = (keys.len(), 0);
+    let (mut open, mut good, mut room) = (keys.len(), 0, 1024);
     while open > 0 {
-        let batch = keys.split_off(keys.len().saturating_sub(1024));
+        let batch = keys.split_off(keys.len().saturating_sub(room));
         keys.extend(engine.submit(&upstream, batch));
-        for observation in observations.recv().await.expect("the engine lives") {
+        let batch = observations.recv().await.expect("the engine lives");
+        // As many again as are answered: to carry keys back and forth is no cost of the engine.
+        room = batch.len();
+        for observation in batch {
             let Observation::Lookup { answer, .. } = observation else { continue };
             open -= 1;
             good += usize::from(answer.outcome == LookupOutcome::Records);

@@ -10,6 +10,8 @@ mod estate;
 mod lab;
 #[path = "peers/program.rs"]
 mod program;
+#[path = "peers/prometheus.rs"]
+mod prometheus;
 #[path = "peers/rpc.rs"]
 mod rpc;
 
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use daemon::{Daemon, request};
@@ -25,7 +27,8 @@ use estate::{Estate, LISTED, OWNER};
 use kmswatch::demo::{Behaviour, Data, DnsServer, Fault, RpcListener, SeenQuery, Zones};
 use lab::Bench;
 use program::{Config, check, findings_of, kmswatch, set, wait_for};
-use serde_json::{Value, json};
+use prometheus::Prometheus;
+use serde_json::Value;
 use tokio::time::Instant;
 
 /// Where queries are counted, none is sent again because the machine is busy.
@@ -37,7 +40,7 @@ const ONCE: &str = "[audit]\ninterval = \"24h\"\n[dns]\ntimeout = \"10s\"\nattem
 fn prometheus_scrapes_a_healthy_estate() {
     let estate = Estate::start();
     let daemon = Daemon::start(&estate.config("[audit]\ninterval = \"1s\"\n", LISTED));
-    let prometheus = Prometheus::start(&daemon);
+    let prometheus = Prometheus::start(daemon.address());
     daemon.wait_for("a scrape", || match prometheus.query("up") {
         values if values == [(BTreeMap::new(), "1".to_owned())] => Ok(()),
         values => Err(format!("{values:?}")),
@@ -598,84 +601,6 @@ fn promtool(metrics: &str) -> String {
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
     String::from_utf8(said).expect("UTF-8")
-}
-
-/// A real Prometheus that scrapes a daemon each second; killed when dropped.
-struct Prometheus {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn start(daemon: &Daemon) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = folder.path().join("prometheus.yml");
-        let text = format!(
-            "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: kmswatch\n  static_configs:\n  - targets: ['{}']\n",
-            daemon.address()
-        );
-        std::fs::write(&config, text).expect("written");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
-        drop(listener);
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(["--log.level=error", "--storage.tsdb.retention.time=1h"])
-            .spawn()
-            .expect("prometheus is installed");
-        let prometheus = Self { child, port, _folder: folder };
-        wait_for("Prometheus", Duration::from_secs(30), || {
-            TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|error| error.to_string())
-        });
-        prometheus
-    }
-
-    /// The series of an instant query, sorted: labels but for those of the scrape, and value.
-    fn query(&self, query: &str) -> Vec<(BTreeMap<String, String>, String)> {
-        let address = ([127, 0, 0, 1], self.port).into();
-        let answer = request(address, "GET", &format!("/api/v1/query?query={query}"), "");
-        let answer: Value = serde_json::from_slice(&unchunked(&answer)).unwrap_or(json!(null));
-        let Some(result) = answer["data"]["result"].as_array() else { return Vec::new() };
-        let mut series: Vec<_> = result
-            .iter()
-            .map(|series| {
-                let mut labels: BTreeMap<String, String> =
-                    serde_json::from_value(series["metric"].clone()).expect("labels");
-                labels.retain(|name, _| !["__name__", "instance", "job"].contains(&name.as_str()));
-                (labels, series["value"][1].as_str().expect("a value").to_owned())
-            })
-            .collect();
-        series.sort();
-        series
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The body of a response that came in chunks, if it did.
-fn unchunked(response: &daemon::Response) -> Vec<u8> {
-    if response.headers.get("transfer-encoding").is_none_or(|how| how != "chunked") {
-        return response.body.clone();
-    }
-    let (mut rest, mut body) = (&response.body[..], Vec::new());
-    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
-        let length = std::str::from_utf8(&rest[..end]).ok();
-        let length = length.and_then(|text| usize::from_str_radix(text, 16).ok()).unwrap_or(0);
-        if length == 0 {
-            break;
-        }
-        body.extend(&rest[end + 2..end + 2 + length]);
-        rest = &rest[end + 2 + length + 2..];
-    }
-    body
 }
 
 /// What hangs on the log must not hang the watch: neither a disk that is full nor a reader that sleeps.

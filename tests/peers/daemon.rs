@@ -147,6 +147,18 @@ impl Daemon {
         f64::from(ticks[0] + ticks[1]) / 100.0
     }
 
+    /// Seconds of CPU time of its threads of this name.
+    pub fn thread_cpu(&self, name: &str) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("Linux");
+        let spent = |folder: std::path::PathBuf| {
+            let is_it = std::fs::read_to_string(folder.join("comm")).ok()?.trim() == name;
+            let stat = std::fs::read_to_string(folder.join("schedstat")).ok().filter(|_| is_it)?;
+            stat.split(' ').next()?.parse::<u64>().ok()
+        };
+        let nanoseconds = tasks.flatten().filter_map(|task| spent(task.path())).sum();
+        Duration::from_nanos(nanoseconds).as_secs_f64()
+    }
+
     /// A field of its status that is an amount of memory, in MiB.
     pub fn status(&self, field: &str) -> f64 {
         let status = self.proc("status");

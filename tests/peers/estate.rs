@@ -59,6 +59,11 @@ impl Estate {
         )
     }
 
+    /// The domain with both hosts listed, on all resolvers.
+    pub fn domain(&self) -> String {
+        LISTED.replace("PORT", &self.port.to_string())
+    }
+
     /// Numbers that differ from run to run, and what they are called in expectations.
     pub fn names(&self) -> Vec<(String, &'static str)> {
         vec![
