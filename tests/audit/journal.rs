@@ -277,7 +277,7 @@ fn what_is_acknowledged_counts_no_more_and_still_explains_until_it_ends_by_itsel
     let told = known.auditor.take_entries();
     assert_eq!(told[0], Entry::Acknowledged(said(&id, 100)));
     let event = format!(
-        "acknowledged east.test at 1 {{\"id\":\"{id}\",\"until\":\"2026-06-30T12:01:40Z\",\"reason\":\"moved\"}}"
+        "acknowledged east.test at 1 {{\"id\":\"{id}\",\"reason\":\"moved\",\"until\":\"2026-06-30T12:01:40Z\"}}"
     );
     assert_eq!(lines(&told), [event]);
 
