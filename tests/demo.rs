@@ -110,7 +110,7 @@ fn the_demo_shows_what_it_tells_and_ends_when_asked() {
         let mut demo = Daemon::of(&mut command, Config::new(""));
         demo.wait_until_ready();
         wait_until_shown("the demo", demo.address(), &at_first());
-        assert_eq!(request(demo.address(), "POST", "/-/reload", "").status, 422);
+        assert_eq!(request(demo.address(), "POST", "/-/reload", "").status, 403);
         let log = demo.log();
         let server = log.split_once("--server ").and_then(|(_, rest)| rest.split(' ').next());
         let mut check = kmswatch();

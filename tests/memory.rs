@@ -94,9 +94,8 @@ fn a_second_daemon_on_the_same_journal_is_refused_and_the_first_goes_on() {
 }
 
 fn config(estate: &Estate, folder: &Path, domains: &str) -> String {
-    let path = folder.join("kmswatch.db");
-    let settings =
-        format!("[audit]\ninterval = \"1s\"\n[journal]\npath = \"{}\"\n", path.display());
+    let path = folder.join("kmswatch.db").display().to_string();
+    let settings = format!("[audit]\ninterval = \"1s\"\n[journal]\npath = {path:?}\n");
     estate.config(&settings, domains)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use globset::GlobSet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -56,11 +57,13 @@ fn accept(exception: &Exception, finding: &mut Finding) -> Option<()> {
 fn fits(exception: &Exception, finding: &Finding, today: Date) -> bool {
     exception.checks.contains(&finding.check)
         && exception.expires.is_none_or(|last| today <= last)
-        && (!finding.domains.is_empty() || is_of_profile(exception, finding))
-        && finding.domains.iter().all(|domain| exception.domains.is_match(domain.as_str()))
+        && covers(&exception.domains, finding)
 }
 
-/// A finding about a profile that hits no domain fits where no domains are given.
-fn is_of_profile(exception: &Exception, finding: &Finding) -> bool {
-    matches!(finding.subject, Subject::Profile(_)) && exception.domains.is_match("")
+/// Whether globs match every domain that a finding hits. One about a profile that hits no domain is covered
+/// by what matches everything.
+pub(super) fn covers(globs: &GlobSet, finding: &Finding) -> bool {
+    let of_profile = || matches!(finding.subject, Subject::Profile(_)) && globs.is_match("");
+    (!finding.domains.is_empty() || of_profile())
+        && finding.domains.iter().all(|domain| globs.is_match(domain.as_str()))
 }

@@ -12,12 +12,16 @@ use crate::model::journal::{Entry, Event, EventKind, Remembered, SeenUp};
 use crate::model::snapshot::{HostStatus, HostView};
 use crate::model::{Check, Finding, Host, Plan, Severity};
 
+use super::known::Acknowledged;
+
 /// What a watching auditor remembers.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     /// Since when each finding has been there without a break.
     since: HashMap<FindingId, Timestamp, FixedState>,
     hosts: HashMap<Host, LastUp, FixedState>,
+    /// What was said of findings.
+    pub(super) acknowledged: Acknowledged,
     entries: Vec<Entry>,
 }
 
@@ -37,6 +41,7 @@ impl Watched {
     /// Goes on where what is remembered ends.
     pub(super) fn remember(&mut self, remembered: &Remembered) {
         self.since.extend(remembered.findings.iter().cloned());
+        self.acknowledged.remember(&remembered.acknowledgements);
         for SeenUp { of, last_up, is_up } in &remembered.hosts {
             let last_up = LastUp { at: Some(*last_up), is_up: *is_up, was_down: Some(!*is_up) };
             self.hosts.insert(of.clone(), last_up);
@@ -45,7 +50,9 @@ impl Watched {
 
     /// What the journal has to keep since the last call.
     pub(super) fn take_entries(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries)
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.extend(self.acknowledged.take_entries());
+        entries
     }
 
     /// Until when a host was up.

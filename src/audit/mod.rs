@@ -9,6 +9,7 @@ mod domain;
 mod draft;
 mod exceptions;
 mod hosts;
+mod known;
 mod lookups;
 mod memory;
 mod past;
@@ -26,14 +27,15 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use crate::model::finding::FindingId;
-use crate::model::journal::{Entry, Remembered};
+use crate::model::journal::{Acknowledgement, Entry, Remembered};
 use crate::model::snapshot::{DomainEntry, HostView, ProfileEntry, Summary};
-use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status};
+use crate::model::{Finding, Host, Plan, Resolver, Severity, Snapshot, Status, Subject};
 use crate::observe::state::{Changes, Horizon, State};
 
 use causes::Causes;
 use domain::{DomainAudit, audit_domain};
 use hosts::Case;
+pub use known::AcknowledgeError;
 use memory::Watched;
 use profiles::ProfileAudit;
 use sight::Sight;
@@ -112,8 +114,43 @@ impl Auditor {
         self.watched.iter_mut().for_each(|watched| watched.remember(remembered));
     }
 
-    /// What the journal has to keep since the last call: findings that began and ended, hosts that went up
-    /// and down. Nothing where nobody watches for long.
+    /// A finding of the latest snapshot is known, from the next audit on, which is due at once.
+    ///
+    /// # Errors
+    /// There is no such finding, or it is to be known until the past or for more than a year.
+    pub fn acknowledge(
+        &mut self,
+        said: Acknowledgement,
+        latest: &Snapshot,
+    ) -> Result<(), AcknowledgeError> {
+        let Some(watched) = &mut self.watched else {
+            return Err(AcknowledgeError::NotFound(said.id));
+        };
+        watched.acknowledged.say(said, latest)?;
+        self.expires = Timestamp::MIN;
+        Ok(())
+    }
+
+    /// It is not known any more, whether it is still there or not.
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn unacknowledge(
+        &mut self,
+        id: &FindingId,
+        latest: &Snapshot,
+        now: Timestamp,
+    ) -> Result<(), AcknowledgeError> {
+        let Some(watched) = &mut self.watched else {
+            return Err(AcknowledgeError::NotAcknowledged(id.clone()));
+        };
+        watched.acknowledged.unsay(id, latest, now)?;
+        self.expires = Timestamp::MIN;
+        Ok(())
+    }
+
+    /// What the journal has to keep since the last call: findings that began and ended, were acknowledged or
+    /// not any more, hosts that went up and down. Nothing where nobody watches for long.
     pub fn take_entries(&mut self) -> Vec<Entry> {
         self.watched.as_mut().map(Watched::take_entries).unwrap_or_default()
     }
@@ -248,11 +285,24 @@ impl Auditor {
         causes.explain_hosts();
         audits().for_each(|audit| causes.explain_domain(audit));
         let mut findings = causes.done();
+        let known = self.mark_known(&mut findings, now);
         let expires = horizon.expires().min(exceptions::expire(&self.plan, now));
-        self.expires = self.expires.min(expires).min(settles).min(hosts_expire);
+        self.expires = self.expires.min(expires).min(settles).min(hosts_expire).min(known);
         self.sights.retain(|_, sight| used.contains(&place(sight)));
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)
+    }
+
+    /// Which of the active findings people know of; until when that is so.
+    fn mark_known(&mut self, findings: &mut [Arc<Finding>], now: Timestamp) -> Timestamp {
+        let (plan, audits) = (&self.plan, &self.domains);
+        let view = |subject: &Subject| {
+            let Subject::Domain(name) = subject else { return None };
+            let at = plan.domains.binary_search_by(|domain| domain.name.cmp(name)).ok()?;
+            audits[at].as_ref().map(|audit| &*audit.view)
+        };
+        let acknowledged = self.watched.as_mut().map(|watched| &mut watched.acknowledged);
+        known::mark(plan, acknowledged, findings, view, now)
     }
 
     /// Every host that is published or that profiles come to, and who is seen to lead there. What nobody
@@ -376,7 +426,7 @@ impl Auditor {
 /// Worst first, then by check, subject and id.
 fn order(
     finding: &Finding,
-) -> (std::cmp::Reverse<Severity>, crate::model::Check, &crate::model::Subject, &FindingId) {
+) -> (std::cmp::Reverse<Severity>, crate::model::Check, &Subject, &FindingId) {
     (std::cmp::Reverse(finding.severity), finding.check, &finding.subject, &finding.id)
 }
 

@@ -1,10 +1,12 @@
 //! The commands (contract, design section 6); one file each.
 
+mod ack;
 mod check;
 mod completions;
 mod config;
 mod demo;
 mod explain;
+mod http;
 mod init;
 mod journal;
 mod man;
@@ -35,6 +37,8 @@ pub fn main() -> ExitCode {
         }
         Command::Config(arguments) => config::config(&arguments),
         Command::Journal(arguments) => journal::journal(&arguments),
+        Command::Ack(arguments) => ack::ack(&arguments),
+        Command::Unack(arguments) => ack::unack(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
         Command::Man => man::man(),
@@ -87,6 +91,10 @@ enum Command {
     Explain(explain::Arguments),
     /// Show what appeared, changed and vanished, from the daemon's journal
     Journal(journal::Arguments),
+    /// Tell the daemon that a finding is known: it stays in the report, and nobody is paged
+    Ack(ack::AckArguments),
+    /// Tell the daemon that a finding is not known any more
+    Unack(ack::UnackArguments),
     /// Check, show or begin a config
     Config(config::Arguments),
     /// Watch a small estate with faults that this program plays itself, on loopback

@@ -11,7 +11,7 @@ use crate::report;
 use super::output;
 
 /// Commands, flags and formats of the contract that this version does not have.
-const NOT_BUILT: [&str; 3] = ["ack", "unack", "--shard"];
+const NOT_BUILT: [&str; 1] = ["--shard"];
 
 /// Prints help or what is wrong, and how to do it; the exit code to end with.
 pub(super) fn explain(error: &clap::Error) -> ExitCode {

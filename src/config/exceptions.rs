@@ -15,9 +15,13 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Exception> {
 fn exception(section: &Section<'_>) -> Exception {
     const REASON: &str = "\"labs have one host\"";
     let checks = section.require("checks", "[\"redundancy-none\"]").map(|item| checks(&item));
-    let (patterns, domains) = section.get("domains").map_or_else(everywhere, |item| globs(&item));
+    let no_domain = "name some, or leave the key out for all";
+    let (patterns, domains) =
+        section.get("domains").map_or_else(everywhere, |item| globs(&item, no_domain));
     let severity = section.require("severity", "\"off\"").and_then(|item| severity(&item));
-    let reason = section.require("reason", REASON).and_then(|item| item.read(REASON, not_empty));
+    let reason = section.require("reason", REASON);
+    let reason = reason
+        .and_then(|item| item.read(REASON, |text| not_empty(text, "why the finding is accepted")));
     Exception {
         checks: checks.unwrap_or_default(),
         patterns,
@@ -58,15 +62,17 @@ fn severity(item: &Item<'_>) -> Option<Severity> {
     item.choose(&[("off", None), words[0], words[1]]).flatten()
 }
 
-fn not_empty(text: &str) -> Result<&str, Refusal> {
-    let refusal = || Refusal::new("empty", "write why the finding is accepted");
+/// A text that says something.
+pub(super) fn not_empty<'a>(text: &'a str, what: &str) -> Result<&'a str, Refusal> {
+    let refusal = || Refusal::new("empty", format!("write {what}"));
     (!text.trim().is_empty()).then_some(text).ok_or_else(refusal)
 }
 
-fn globs(item: &Item<'_>) -> (Vec<String>, GlobSet) {
+/// Globs of domains, as written and compiled.
+pub(super) fn globs(item: &Item<'_>, no_domain: &str) -> (Vec<String>, GlobSet) {
     let items = item.array("[\"*.lab.contoso.com\"]").unwrap_or_default();
     if items.is_empty() && item.is_empty_array() {
-        item.refuse(Refusal::new("no domain", "name some, or leave the key out for all"));
+        item.refuse(Refusal::new("no domain", no_domain));
     }
     let read = |item: &Item<'_>| {
         item.read("\"*.lab.contoso.com\"", |text| Ok((text.to_owned(), glob(text)?)))

@@ -340,6 +340,26 @@ impl<'a> Item<'a> {
         self.take(jiff::civil::Date::new(year, month, day).map_err(no_date))
     }
 
+    /// A moment: a date and time with an offset.
+    pub(super) fn moment(&self, example: &str) -> Option<jiff::Timestamp> {
+        let Some(datetime) = self.value.get_ref().as_datetime() else {
+            let wanted = "a date and time without quotes";
+            return self.wrong_type(wanted, &self.assignment(example));
+        };
+        let refusal = || {
+            let has_all = datetime.date.is_some() && datetime.time.is_some();
+            let problem = match datetime.offset {
+                None if has_all => format!("{datetime} says not by whose clocks"),
+                _ => format!("{datetime} is no moment"),
+            };
+            Refusal::new(
+                problem,
+                format!("write a date and time with Z or an offset, such as {example}"),
+            )
+        };
+        self.take(datetime.to_string().parse().map_err(|_| refusal()))
+    }
+
     /// The elements of an array; `example` as TOML.
     pub(super) fn array(&self, example: &str) -> Option<Vec<Item<'a>>> {
         self.elements("", &self.assignment(example))

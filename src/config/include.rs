@@ -134,9 +134,10 @@ pub(super) const ROOT: Keys = Keys {
         "host",
         "profile",
         "exception",
+        "maintenance",
         "alert",
         "journal",
         "web",
     ],
-    later: &["maintenance", "directory"],
+    later: &["directory"],
 };

@@ -1,7 +1,7 @@
 //! TOML as written → validated plan; all errors at once.
 //!
 //! [`load`] reads a file and what it includes into recoverable trees (`file`, `syntax`, `include`), walks them
-//! (`plan`, `domains`, `profiles`, `exceptions`) with one grammar for each kind of text (`units`, `server`,
+//! (`plan`, `domains`, `profiles`, `exceptions`, `maintenance`, `tokens`) with one grammar for each kind of text (`units`, `server`,
 //! `hosts`), and gives the plan or every error with its place. [`show`] writes a plan back,
 //! [`load_report`] says what a plan will ask of servers and hosts.
 
@@ -13,6 +13,7 @@ mod file;
 mod hosts;
 mod include;
 mod load;
+mod maintenance;
 mod plan;
 mod profiles;
 mod refusal;
@@ -20,6 +21,7 @@ mod server;
 mod show;
 mod syntax;
 mod system;
+mod tokens;
 mod units;
 
 use std::path::Path;
@@ -35,6 +37,7 @@ pub use refusal::nearest;
 pub use server::{parse_server, resolver_of};
 pub use show::show;
 pub use system::{SystemResolver, system_resolver};
+pub use tokens::read_token;
 pub use units::{format_duration, parse_duration};
 
 use errors::Log;

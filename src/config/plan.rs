@@ -15,10 +15,12 @@ use super::errors::{Kind, Log, Place};
 use super::exceptions;
 use super::file::{Item, Keys, Section};
 use super::load::load_report;
+use super::maintenance;
 use super::profiles;
 use super::refusal::{Refusal, no_url, shown};
 use super::server::{check_unicast, resolver_over, server};
 use super::system::ReadSystem;
+use super::tokens;
 use crate::model::plan::{
     Depth, DnsSettings, HostNote, JournalSettings, PlannedDomain, ProbeSettings, WebSettings,
 };
@@ -58,10 +60,11 @@ pub(super) fn build(root: &Section<'_>, log: &Log, read_system: ReadSystem) -> P
         probe: probe(root),
         domains,
         profiles,
-        resolvers,
         hosts: hosts(root),
         exceptions: exceptions::read(root),
-        web: web(root),
+        maintenance: maintenance::read(root, &resolvers),
+        resolvers,
+        web: web(root, log),
         alert: alert::read(root, log),
         journal: journal(root),
         ..Plan::empty()
@@ -205,7 +208,7 @@ fn journal_path(text: &str) -> Result<Option<PathBuf>, Refusal> {
 /// Where the journal is unless the config says otherwise (contract).
 pub const DEFAULT_JOURNAL: &str = "kmswatch.db";
 
-fn web(root: &Section<'_>) -> WebSettings {
+fn web(root: &Section<'_>, log: &Log) -> WebSettings {
     let section = root.table("web", &WEB);
     let default = WebSettings::default();
     let listen =
@@ -213,11 +216,31 @@ fn web(root: &Section<'_>) -> WebSettings {
     let external_url = section
         .get("external_url")
         .and_then(|item| item.read("\"https://kmswatch.contoso.com\"", external_url));
+    let socket = section
+        .get("socket")
+        .and_then(|item| item.read("\"/run/kmswatch/kmswatch.sock\"", socket_path));
     WebSettings {
         listen: listen.unwrap_or(default.listen),
         external_url: external_url.unwrap_or(default.external_url),
+        socket: socket.flatten(),
+        tokens: section.get("tokens_file").and_then(|item| tokens::read(&item, log)),
     }
 }
+
+fn socket_path(text: &str) -> Result<Option<PathBuf>, Refusal> {
+    let is_path = text.starts_with('/') && !text.ends_with('/') && !text.contains('\0');
+    if !text.is_empty() && (!is_path || text.len() > LONGEST_SOCKET) {
+        let problem = format!(
+            "{} is no whole path of a file, of at most {LONGEST_SOCKET} bytes",
+            shown(text)
+        );
+        return Err(Refusal::new(problem, "write one such as \"/run/kmswatch/kmswatch.sock\""));
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+/// As Linux has it (`sun_path`, with the NUL at its end).
+const LONGEST_SOCKET: usize = 107;
 
 fn listen_address(text: &str) -> Result<SocketAddr, Refusal> {
     text.parse().map_err(|_| {
@@ -400,6 +423,6 @@ const RESOLVER: Keys =
 const HOST: Keys = Keys { known: &["name", "probe", "reason", "labels"], later: &[] };
 const JOURNAL: Keys = Keys { known: &["path", "keep"], later: &[] };
 const WEB: Keys = Keys {
-    known: &["listen", "external_url"],
-    later: &["socket", "tls_cert", "tls_key", "users_file", "tokens_file", "open_paths"],
+    known: &["listen", "external_url", "socket", "tokens_file"],
+    later: &["tls_cert", "tls_key", "users_file", "open_paths"],
 };

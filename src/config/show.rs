@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Value;
@@ -12,6 +12,7 @@ use super::profiles::{self, format_fixed_host};
 use super::refusal::mask;
 use super::units::format_duration;
 use crate::model::alert::AlertSettings;
+use crate::model::maintenance::{Maintenance, Window};
 use crate::model::plan::{Exception, HostNote, PlannedDomain};
 use crate::model::{Host, Labels, Name, Plan, Profile, Resolver};
 
@@ -36,6 +37,9 @@ pub fn show(plan: &Plan) -> String {
     }
     for exception in &plan.exceptions {
         show_exception(&mut text, exception);
+    }
+    for maintenance in &plan.maintenance {
+        show_maintenance(&mut text, maintenance);
     }
     text.0
 }
@@ -97,12 +101,15 @@ fn settings(text: &mut Text, plan: &Plan) {
     text.raw("concurrency", plan.probe.concurrency);
     show_alert(text, &plan.alert);
     text.header("[journal]");
-    let path = plan.journal.path.as_deref().map(|path| path.display().to_string());
-    text.string("path", path.unwrap_or_default());
+    let shown =
+        |path: Option<&Path>| path.map_or_else(String::new, |path| path.display().to_string());
+    text.string("path", shown(plan.journal.path.as_deref()));
     text.string("keep", format_duration(plan.journal.keep));
     text.header("[web]");
     text.string("listen", plan.web.listen.to_string());
     text.string("external_url", mask(&plan.web.external_url));
+    text.string("socket", shown(plan.web.socket.as_deref()));
+    text.string("tokens_file", shown(plan.web.tokens.as_ref().map(|tokens| &*tokens.file)));
 }
 
 fn show_alert(text: &mut Text, alert: &AlertSettings) {
@@ -194,5 +201,28 @@ fn show_exception(text: &mut Text, exception: &Exception) {
     }
     if let Some(expires) = exception.expires {
         text.raw("expires", expires);
+    }
+}
+
+fn show_maintenance(text: &mut Text, maintenance: &Maintenance) {
+    text.header("[[maintenance]]");
+    if !maintenance.patterns.is_empty() {
+        text.strings("domains", maintenance.patterns.iter().cloned());
+    }
+    if !maintenance.hosts.is_empty() {
+        text.strings("hosts", maintenance.hosts.iter().map(ToString::to_string));
+    }
+    if !maintenance.resolvers.is_empty() {
+        text.strings("resolvers", maintenance.resolvers.iter().map(ToString::to_string));
+    }
+    match &maintenance.window {
+        Window::Once(from, until) => {
+            text.raw("from", from);
+            text.raw("until", until);
+        }
+        Window::Weekly(weekly) => text.string("weekly", weekly.to_string()),
+    }
+    if let Some(reason) = &maintenance.reason {
+        text.string("reason", reason);
     }
 }

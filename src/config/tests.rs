@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::alert::{ReceiverUrl, SendTo};
+use crate::model::maintenance::Window;
 use crate::model::plan::Depth;
 use crate::model::profile::Machines;
 use crate::model::{Check, KmsMode, Name, Product, Selection, Severity};
@@ -73,6 +74,8 @@ keep = "400d"
 [web]
 listen = "127.0.0.1:9688"
 external_url = ""
+socket = ""
+tokens_file = ""
 
 [[resolver]]
 name = "system"
@@ -149,6 +152,20 @@ fn every_key_is_read() {
     assert!(!exception.domains.is_match("lab.contoso.com"));
     assert!(plan.exceptions[1].domains.is_match("lab.contoso.com"));
     assert_eq!(plan.exceptions[1].severity, None);
+    assert_eq!(plan.web.socket, Some("/run/kmswatch/kmswatch.sock".into()));
+    let [moves, patches] = &plan.maintenance[..] else { panic!("{:?}", plan.maintenance) };
+    assert!(moves.domains.is_match("a.lab.contoso.com") && !moves.domains.is_match("contoso.com"));
+    let times = ["2026-12-01T20:00:00Z", "2026-12-02T04:00:00Z"].map(str::parse);
+    let [Ok(from), Ok(until)] = times else { panic!("times") };
+    assert_eq!(
+        (&moves.window, moves.reason.as_deref()),
+        (&Window::Once(from, until), Some("host moves"))
+    );
+    let hosts: Vec<String> = patches.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["kms-e1.contoso.com", "kms-e2.contoso.com:1689"]);
+    assert_eq!(patches.resolvers, ["hq".into()]);
+    let Window::Weekly(weekly) = &patches.window else { panic!("{:?}", patches.window) };
+    assert_eq!(weekly.to_string(), "Sat 22:00-02:00 Europe/Berlin");
 }
 
 const EVERY_KEY: &str = r#"
@@ -179,6 +196,8 @@ keep = "30d"
 [web]
 listen = "[::1]:80"
 external_url = "https://kmswatch.contoso.com/k//"
+socket = "/run/kmswatch/kmswatch.sock"
+tokens_file = ""
 [[resolver]]
 name = "hq"
 servers = ["10.0.0.53", "10.0.0.54:5353", "tcp://10.0.0.53"]
@@ -226,6 +245,16 @@ expires = 2027-06-30
 checks = ["port-unusual"]
 severity = "off"
 reason = "r"
+[[maintenance]]
+domains = ["*.lab.contoso.com"]
+from = 2026-12-01T21:00:00+01:00
+until = 2026-12-02T04:00:00Z
+reason = "host moves"
+[[maintenance]]
+hosts = ["KMS-e1.contoso.com", "kms-e2.contoso.com:1689"]
+resolvers = ["hq"]
+weekly = "sat 22:00-02:00 Europe/Berlin"
+reason = "patches"
 "#;
 
 #[test]
@@ -250,15 +279,84 @@ const RULES: &[(&str, &str)] = &[
     ("[[domian]]\nname = \"a\"", "1:3: domian: unknown key; did you mean domain?"),
     (
         "\"a b\" = 1",
-        "1:1: \"a b\": unknown key; write one of vantage, include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, alert, journal, web",
+        "1:1: \"a b\": unknown key; write one of vantage, include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, maintenance, alert, journal, web",
     ),
     (
         "[probe]\nkms_port = 1688",
         "2:1: probe.kms_port: unknown key; write one of depth, control, timeout, slow, concurrency",
     ),
+    // Maintenance.
+    (
+        "[[maintenance]]\nreason = \"r\"\nweekly = \"Sat 02:00-06:00 UTC\"",
+        "1:1: maintenance[0].domains: missing; write domains = [\"*.lab.contoso.com\"], or hosts, or resolvers",
+    ),
+    (
+        "[[maintenance]]\ndomains = []\nreason = \" \"\nweekly = \"Sat 02:00-06:00 UTC\"",
+        "2:11: maintenance[0].domains: no domain; name some, such as \"*.lab.contoso.com\"\nk.toml:3:10: maintenance[0].reason: empty; write what is worked on",
+    ),
+    (
+        "[[maintenance]]\nhosts = []\nresolvers = []\nreason = \"r\"\nweekly = \"Sat 02:00-06:00 UTC\"",
+        "2:9: maintenance[0].hosts: empty; name some, such as \"kms-e1.contoso.com\"\nk.toml:3:13: maintenance[0].resolvers: empty; name some, such as \"hq\"",
+    ),
+    (
+        "[[maintenance]]\nhosts = [\"kms:0\", \"-a\"]\nreason = \"r\"\nweekly = \"Sat 02:00-06:00 UTC\"",
+        "2:10: maintenance[0].hosts[0]: \"kms:0\" has no valid port; write a port from 1 to 65535, or none for whatever listens there\nk.toml:2:19: maintenance[0].hosts[1]: label \"-a\" begins or ends with a hyphen; remove the hyphen",
+    ),
+    (
+        "[[maintenance]]\nresolvers = [\"sistem\"]\nreason = \"r\"\nweekly = \"Sat 02:00-06:00 UTC\"",
+        "2:14: maintenance[0].resolvers[0]: \"sistem\" is no resolver of this config; did you mean system?",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"",
+        "1:1: maintenance[0].from: missing; write from = 2026-12-01T20:00:00Z, or weekly = \"Sat 02:00-06:00 Europe/Berlin\"\nk.toml:1:1: maintenance[0].until: missing; write until = 2026-12-02T04:00:00Z",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nfrom = 2026-12-01T20:00:00\nuntil = 2026-12-02",
+        "4:8: maintenance[0].from: 2026-12-01T20:00:00 says not by whose clocks; write a date and time with Z or an offset, such as 2026-12-01T20:00:00Z\nk.toml:5:9: maintenance[0].until: 2026-12-02 is no moment; write a date and time with Z or an offset, such as 2026-12-02T04:00:00Z",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nfrom = 2026-12-01T20:00:00Z\nuntil = 2026-12-01T21:00:00+01:00",
+        "5:9: maintenance[0].until: not after from; write a later one, such as 2026-12-02T04:00:00Z",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nfrom = \"now\"\nuntil = 2026-12-02T04:00:00Z",
+        "4:8: maintenance[0].from: wants a date and time without quotes, not a string; write from = 2026-12-01T20:00:00Z",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nfrom = 2026-12-01T20:00:00Z\nweekly = \"Sat 02:00-06:00 UTC\"",
+        "4:8: maintenance[0].from: weekly says when already; remove one of the two",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nweekly = \"Saturdays\"",
+        "4:10: maintenance[0].weekly: \"Saturdays\" is no time of each week; write a day, two times and a time zone, such as \"Sat 02:00-06:00 Europe/Berlin\"",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nweekly = \"Sam 02:00-06:00 UTC\"",
+        "4:10: maintenance[0].weekly: \"Sam\" is no day; write one of Mon, Tue, Wed, Thu, Fri, Sat, Sun",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nweekly = \"Sat 2-6 UTC\"",
+        "4:10: maintenance[0].weekly: \"2-6\" are no two times; write a day, two times and a time zone, such as \"Sat 02:00-06:00 Europe/Berlin\"",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nweekly = \"Sat 02:00-02:00 UTC\"",
+        "4:10: maintenance[0].weekly: \"02:00-02:00\" is no time at all; write 00:00-24:00 for the whole day",
+    ),
+    (
+        "[[maintenance]]\ndomains = [\"*\"]\nreason = \"r\"\nweekly = \"Sat 02:00-06:00 Europe/Bonn\"",
+        "4:10: maintenance[0].weekly: \"Europe/Bonn\" is no known time zone; write one such as \"Europe/Berlin\" or \"UTC\"",
+    ),
+    // Who may change something.
+    (
+        "[web]\nsocket = \"kmswatch.sock\"",
+        "2:10: web.socket: \"kmswatch.sock\" is no whole path of a file, of at most 107 bytes; write one such as \"/run/kmswatch/kmswatch.sock\"",
+    ),
+    (
+        "[web]\ntokens_file = \"no-such-file\"",
+        "2:15: web.tokens_file: cannot read \"no-such-file\": No such file or directory (os error 2); name a file that this user may read",
+    ),
     // Not in this version.
     ("vantage = \" \"", "1:11: vantage: \" \" is no name; write a short word such as \"hq\""),
-    ("[[maintenance]]", "1:3: maintenance: not in this version; remove it"),
     ("[[directory]]\npassword_file = \"secret\"", "1:3: directory: not in this version; remove it"),
     (
         "[alert]\nsend_to = \"mail\"",
@@ -318,11 +416,9 @@ const RULES: &[(&str, &str)] = &[
         "2:16: alert.min_severity: \"low\" is not known here; write \"warning\" or \"info\" or \"critical\"",
     ),
     ("[dns]\nca_file = \"\"", "2:1: dns.ca_file: not in this version; remove it"),
-    ("[web]\nsocket = \"\"", "2:1: web.socket: not in this version; remove it"),
     ("[web]\ntls_cert = \"\"", "2:1: web.tls_cert: not in this version; remove it"),
     ("[web]\ntls_key = \"\"", "2:1: web.tls_key: not in this version; remove it"),
     ("[web]\nusers_file = \"\"", "2:1: web.users_file: not in this version; remove it"),
-    ("[web]\ntokens_file = \"\"", "2:1: web.tokens_file: not in this version; remove it"),
     ("[web]\nopen_paths = []", "2:1: web.open_paths: not in this version; remove it"),
     (
         "[[resolver]]\nname = \"a\"\nservers = [\"10.0.0.1\"]\nsample = 0",
@@ -776,7 +872,7 @@ tls_key = "/etc/key"
 "#;
 
 const NONSENSE_ERRORS: &str = r#"k.toml:1:1: directory: not in this version; remove it
-k.toml:2:1: intervall: unknown key; write one of vantage, include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, alert, journal, web
+k.toml:2:1: intervall: unknown key; write one of vantage, include, audit, dns, probe, resolver, domain, domain_list, host, profile, exception, maintenance, alert, journal, web
 k.toml:3:12: include[0]: "[" is no glob: invalid range pattern; write a glob such as "conf.d/*.toml"
 k.toml:3:17: include[1]: wants a string, not an integer; write "conf.d/*.toml"
 k.toml:6:12: audit.interval: 60 has no unit; write "60s"
@@ -1101,6 +1197,15 @@ fn assert_same(left: &Plan, right: &Plan) {
             .collect()
     };
     assert_eq!(exceptions(left), exceptions(right));
+    let maintenance = |plan: &Plan| -> Vec<_> {
+        let all = plan.maintenance.iter();
+        all.map(|one| {
+            let of = (one.patterns.clone(), one.hosts.clone(), one.resolvers.clone());
+            (of, one.window.clone(), one.reason.clone())
+        })
+        .collect()
+    };
+    assert_eq!(maintenance(left), maintenance(right));
 }
 
 /// A config of any values; most are legal.

@@ -1,10 +1,10 @@
 //! Durations carry a unit; numbers have ranges.
 
-use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::refusal::{Refusal, shown};
+pub use crate::model::duration::format_duration;
 
 /// Reads a duration such as `500ms`, `2s` or `1h30m`: whole numbers with units, the greater unit
 /// first, each once.
@@ -15,45 +15,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration(text)?)
 }
 
-/// The shortest text that [`parse_duration`] reads as this duration; what is below a millisecond is
-/// cut off.
-pub fn format_duration(duration: Duration) -> String {
-    let mut rest = duration.as_millis();
-    let mut text = String::new();
-    for (unit, milliseconds) in UNITS {
-        let count = rest / u128::from(milliseconds);
-        rest %= u128::from(milliseconds);
-        if count > 0 {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{count}{unit}");
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
-}
-
-/// The units and their milliseconds, greatest first.
-const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-
 /// Reads a duration.
 pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     if let Ok(number) = text.trim().parse::<u64>() {
         return Err(without_unit(number));
     }
-    let mut total: u64 = 0;
-    let mut units = UNITS.iter();
-    let mut rest = text;
-    while !rest.is_empty() || total == 0 && text.is_empty() {
-        let (count, unit, tail) = number_and_unit(rest).ok_or_else(|| no_duration(text))?;
-        let (_, milliseconds) =
-            units.find(|(known, _)| *known == unit).ok_or_else(|| no_duration(text))?;
-        total = count
-            .checked_mul(*milliseconds)
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(|| no_duration(text))?;
-        rest = tail;
-    }
-    Ok(Duration::from_millis(total))
+    crate::model::duration::parse(text).ok_or_else(|| no_duration(text))
 }
 
 /// What is said of a bare number.
@@ -81,15 +48,6 @@ fn no_duration(text: &str) -> Refusal {
         format!("{} is no duration", shown(text)),
         "write whole numbers with d, h, m, s or ms, such as \"500ms\", \"30s\" or \"1h30m\"",
     )
-}
-
-/// The number in front, its unit, and what follows.
-fn number_and_unit(text: &str) -> Option<(u64, &str, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, rest) = text.split_at(digits);
-    let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-    let (unit, tail) = rest.split_at(end);
-    Some((number.parse().ok()?, unit, tail))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Puts the rooms together: [`once`] for `check`, [`run`] for the daemon. The only place that knows
 //! everything.
 
+mod acks;
 mod changes;
 mod keeper;
 mod lines;

@@ -95,6 +95,7 @@ fn part(plan: &Plan, request: &ProbeRequest) -> Result<Plan, String> {
         profiles: Vec::new(),
         hosts: plan.hosts.clone(),
         exceptions: plan.exceptions.clone(),
+        maintenance: plan.maintenance.clone(),
         web: plan.web.clone(),
         journal: plan.journal.clone(),
         vantage: plan.vantage.clone(),

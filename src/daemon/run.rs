@@ -11,17 +11,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::alert::Alerts;
 use crate::audit::{self, Auditor, Memory};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::journal::{Journal, JournalError};
 use crate::model::journal::Entry;
-use crate::model::plan::{JournalSettings, WebSettings};
+use crate::model::plan::{JournalSettings, Tokens, WebSettings};
 use crate::model::{Plan, Snapshot};
 use crate::observe::observer::Observer;
 use crate::stats::Stats;
-use crate::web::{self, ReloadRequest, Site};
+use crate::web::{self, AckRequest, ReloadRequest, Site, Socket, SocketError};
 
+use super::acks;
 use super::changes;
 use super::keeper::Keeper;
 use super::lines::Lines;
@@ -48,6 +50,9 @@ pub enum DaemonError {
     /// What outlives the process cannot be kept where the config says.
     #[error("{0}")]
     Journal(#[from] JournalError),
+    /// Nobody can be told to come by the socket.
+    #[error("{0}")]
+    Socket(#[from] SocketError),
     /// Nobody can be told anything any more.
     #[error("the web server failed: {0}")]
     Web(#[source] io::Error),
@@ -68,7 +73,8 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
     let mut signals = start.signals;
     let (stop, stopped) = oneshot::channel::<()>();
     let (mut daemon, site) = Daemon::new(start.plan, start.reload)?;
-    let server = web::serve(start.listener, site, async {
+    let socket = daemon.web.socket.as_deref().map(Socket::bind).transpose()?;
+    let server = web::serve(start.listener, socket, site, async {
         let _ = stopped.await;
     });
     let mut server = tokio::spawn(server);
@@ -90,6 +96,7 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
                 let _ = request.reply.send(outcome);
             }
             result = &mut server => break result.unwrap_or_else(|error| Err(io::Error::other(error))),
+            Some(request) = daemon.acks.recv() => daemon.say(request),
             Some(request) = daemon.probes.next() => {
                 let now = daemon.clock.now();
                 daemon.probes.begin(request, &daemon.plan, &mut daemon.observer, now);
@@ -105,6 +112,7 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
     tracing::info!("shutting down");
     daemon.close();
     let _ = stop.send(());
+    daemon.alerts.close().await;
     if ended.is_ok() {
         let _ = timeout(SHUTDOWN, server).await;
     }
@@ -126,8 +134,11 @@ struct Daemon {
     next_reload: Instant,
     is_reload_wanted: bool,
     keeper: Keeper,
+    alerts: Alerts,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     requests: mpsc::Receiver<ReloadRequest>,
+    acks: mpsc::Receiver<AckRequest>,
+    tokens: watch::Sender<Option<Tokens>>,
     probes: Probes,
     read: Box<dyn FnMut() -> Result<Loaded, String> + Send>,
     clock: Clock,
@@ -141,6 +152,7 @@ impl Daemon {
     ) -> Result<(Self, Site), JournalError> {
         let (plan, clock, stats) = (Arc::new(plan), Clock::start(), Stats::new());
         stats.reload_succeeded(clock.now());
+        stats.set_vantage(plan.vantage.clone());
         // It looks through its database once, which takes a moment for one of years.
         let (journal, remembered) =
             tokio::task::block_in_place(|| Journal::open(&plan.journal, clock))?;
@@ -148,12 +160,17 @@ impl Daemon {
         let (lines, inbox) = Lines::new(&plan, clock, &stats);
         let (reload, requests) = mpsc::channel(1);
         let (probe, probes) = mpsc::channel(1);
+        let (ack, acks) = mpsc::channel(1);
+        let tokens = watch::Sender::new(plan.web.tokens.clone());
         let snapshots = watch::Sender::new(None);
         let site = Site {
             snapshots: snapshots.subscribe(),
             stats: stats.clone(),
             reload,
             probe,
+            acks: ack,
+            tokens: tokens.subscribe(),
+            clock,
             journal: journal.clone(),
             external_url: plan.web.external_url.clone(),
         };
@@ -166,12 +183,15 @@ impl Daemon {
             observer,
             auditor,
             keeper: Keeper::new(journal, stats.clone()),
+            alerts: Alerts::start(&plan, &remembered.alerts, stats.clone(), clock),
             next_audit: Instant::now(),
             patience: Instant::now() + plan.stale_after(),
             next_reload: Instant::now(),
             is_reload_wanted: false,
             snapshots,
             requests,
+            acks,
+            tokens,
             probes: Probes::new(probes),
             read,
             clock,
@@ -205,9 +225,18 @@ impl Daemon {
             changes::log(before.as_deref(), &snapshot);
             let events = before.map(|before| audit::changes::events(&before, &snapshot));
             let mut entries = self.auditor.take_entries();
+            entries.extend(self.alerts.observe(&snapshot));
             entries.extend(events.into_iter().flatten().map(Entry::Event));
             self.keeper.keep(entries);
         }
+    }
+
+    /// Heeds what somebody says of a finding; it shows with the next audit.
+    fn say(&mut self, request: AckRequest) {
+        let latest = self.snapshots.borrow().clone();
+        let outcome = acks::say(&mut self.auditor, latest.as_deref(), &request, self.clock.now());
+        self.keeper.keep(self.auditor.take_entries());
+        let _ = request.reply.send(outcome);
     }
 
     /// Keeps what is known at the end.
@@ -244,7 +273,7 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         let plan = Arc::new(loaded.plan);
-        let restart = match (plan.web == self.web, plan.journal == self.journal) {
+        let restart = match (plan.web.is_served_alike(&self.web), plan.journal == self.journal) {
             (true, true) => "",
             (false, true) => "; [web] has changed, and that needs a restart",
             (true, false) => "; [journal] has changed, and that needs a restart",
@@ -254,6 +283,9 @@ impl Daemon {
         self.observer.replan(plan.clone());
         self.probes.clear();
         self.auditor.replan(plan.clone());
+        self.alerts.apply(&plan);
+        self.stats.set_vantage(plan.vantage.clone());
+        self.tokens.send_replace(plan.web.tokens.clone());
         self.stats.reload_succeeded(self.clock.now());
         self.keeper.reloaded(&plan, self.clock.now());
         let (domains, resolvers) = (plan.domains.len(), plan.resolvers.len());

@@ -49,6 +49,19 @@ impl Finding {
     pub fn is_active(&self) -> bool {
         self.state == FindingState::Active
     }
+
+    /// Whether people know of it already, and so nobody needs to be told.
+    pub fn is_known(&self) -> bool {
+        matches!(self.state, FindingState::Acknowledged | FindingState::Maintenance)
+    }
+
+    /// The host that it is about, also as a domain's record.
+    pub fn host(&self) -> Option<&Host> {
+        match &self.subject {
+            Subject::Host(host) | Subject::Record { host, .. } => Some(host),
+            Subject::Domain(_) | Subject::Server(_) | Subject::Profile(_) => None,
+        }
+    }
 }
 
 /// JSON values by name, as published.
@@ -150,13 +163,17 @@ impl From<Severity> for Status {
     }
 }
 
-/// Whether a finding counts.
+/// Whether a finding counts. Of several that fit, the first after `Active` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FindingState {
     /// It counts.
     Active,
     /// A greater finding explains it.
     Suppressed,
+    /// Somebody said that it is known.
+    Acknowledged,
+    /// It is of known work, while that goes on.
+    Maintenance,
 }
 
 impl FindingState {
@@ -165,6 +182,8 @@ impl FindingState {
         match self {
             Self::Active => "active",
             Self::Suppressed => "suppressed",
+            Self::Acknowledged => "acknowledged",
+            Self::Maintenance => "maintenance",
         }
     }
 }

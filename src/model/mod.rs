@@ -5,9 +5,12 @@
 pub mod alert;
 pub mod check;
 pub mod discovery;
+pub mod duration;
 pub mod endpoint;
 pub mod finding;
 pub mod journal;
+pub mod maintenance;
+pub mod moment;
 pub mod name;
 pub mod observation;
 pub mod plan;

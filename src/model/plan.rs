@@ -1,6 +1,7 @@
 //! The validated config: what is watched, from where, and how. Made by `config`, changed by nobody.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use super::alert::AlertSettings;
 use super::finding::Severity;
+use super::maintenance::Maintenance;
 use super::observation::display_and_serialize_as_str;
 use super::srv::KMS_PORT;
 use super::{Check, Host, Labels, LookupKey, Name, Path, Profile, RecordKind, Upstream};
@@ -37,6 +39,8 @@ pub struct Plan {
     pub hosts: HashMap<Name, Arc<HostNote>>,
     /// Accepted findings, in the order of the config.
     pub exceptions: Vec<Exception>,
+    /// Known work, in the order of the config.
+    pub maintenance: Vec<Maintenance>,
     /// The pages and metrics.
     pub web: WebSettings,
     /// Whom the daemon itself tells of findings.
@@ -71,6 +75,7 @@ impl Plan {
             profiles: Vec::new(),
             hosts: HashMap::new(),
             exceptions: Vec::new(),
+            maintenance: Vec::new(),
             web: WebSettings::default(),
             alert: AlertSettings::default(),
             journal: JournalSettings::default(),
@@ -343,11 +348,53 @@ pub struct WebSettings {
     pub listen: SocketAddr,
     /// Where people reach it; without a trailing slash; empty where unknown.
     pub external_url: String,
+    /// The unix socket where calls that change something come; `None`: no socket.
+    pub socket: Option<PathBuf>,
+    /// Who else may change something; `None`: nobody.
+    pub tokens: Option<Tokens>,
+}
+
+impl WebSettings {
+    /// Whether all that stays for the life of the process is the same.
+    pub fn is_served_alike(&self, other: &Self) -> bool {
+        let Self { listen, external_url, socket, tokens: _ } = self;
+        (listen, external_url, socket) == (&other.listen, &other.external_url, &other.socket)
+    }
 }
 
 impl Default for WebSettings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9688)), external_url: String::new() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9688)),
+            external_url: String::new(),
+            socket: None,
+            tokens: None,
+        }
+    }
+}
+
+/// Who may call what changes something, from elsewhere than the unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// Where they stand.
+    pub file: PathBuf,
+    /// As the file had them when it was read last.
+    pub tokens: Arc<[Token]>,
+}
+
+/// A secret that lets its holder change something.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Whose it is, for the log.
+    pub name: Arc<str>,
+    /// At least 16 characters.
+    pub secret: String,
+}
+
+/// Never the secret.
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Token").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

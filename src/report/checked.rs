@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::document::{Cell, Document, Item, Section, State, Suite, Table};
-use super::human::finding::{explains, hits, named, what};
+use super::human::finding::{explains, hits, known, named, what};
 use super::human::hops::{self, Hops};
 use super::human::index::Index;
 use super::human::profiles;
@@ -69,17 +69,21 @@ impl<'a> Report<'a> {
             tables: vec![table],
             ..Section::default()
         };
-        let active = items.iter().zip(&self.snapshot.findings);
-        let active = active.filter(|(_, finding)| finding.is_active());
-        let findings = Section {
-            title: "Findings".to_owned(),
-            items: active.map(|(item, _)| item.clone()).collect(),
+        let of_items = |title: &str, is_of: fn(&Finding) -> bool| Section {
+            title: title.to_owned(),
+            items: items
+                .iter()
+                .zip(&self.snapshot.findings)
+                .filter(|(_, finding)| is_of(finding))
+                .map(|(item, _)| item.clone())
+                .collect(),
             ..Section::default()
         };
         let mut sections = vec![
             of_tables("Domains", self.domains()),
             of_tables("Profiles", self.profiles()),
-            findings,
+            of_items("Findings", Finding::is_active),
+            of_items("Known findings", Finding::is_known),
             of_tables("Hosts", self.hosts()),
         ];
         sections.retain(|section| {
@@ -170,6 +174,7 @@ impl<'a> Report<'a> {
         Item {
             details: [
                 self.explained_by(finding),
+                known(finding),
                 hits(finding, MOST_LISTED),
                 explains(&self.index, finding, MOST_LISTED),
             ]

@@ -1,7 +1,6 @@
 //! Connections with limits: how many, and how long one may take.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,23 +9,28 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
 /// A listener that has at most so many connections open; more wait in the kernel's queue.
-pub(super) struct Limited {
-    listener: TcpListener,
+pub(super) struct Limited<L> {
+    listener: L,
     free: Arc<Semaphore>,
 }
 
-/// Who connected.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// How somebody connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Over the network: anybody, perhaps through a proxy on this machine.
+    Network,
+    /// Over the unix socket: somebody whom its file's mode lets in.
+    Socket,
+}
 
 /// A connection that fails when a request, the answer to it, or the pause after it takes too long.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(super) struct Connection<S> {
+    stream: S,
     deadline: Pin<Box<Sleep>>,
     /// Nothing was read since the last answer: what comes next begins a request.
     between_requests: bool,
@@ -38,35 +42,41 @@ const MOST_CONNECTIONS: usize = 128;
 /// Longer than the usual scrape interval, so that a scraper's connection stays open.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
-impl Limited {
-    pub(super) fn new(listener: TcpListener) -> Self {
+impl<L> Limited<L> {
+    pub(super) fn new(listener: L) -> Self {
         Self { listener, free: Arc::new(Semaphore::new(MOST_CONNECTIONS)) }
     }
 }
 
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
+impl<L: Listener> Listener for Limited<L> {
+    type Io = Connection<L::Io>;
+    type Addr = L::Addr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let held = self.free.clone().acquire_owned().await.expect("nobody closes the semaphore");
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
+        let (stream, peer) = self.listener.accept().await;
         (Connection::new(stream, held), peer)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Self::Addr> {
         self.listener.local_addr()
     }
 }
 
-impl Connected<IncomingStream<'_, Limited>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Limited>) -> Self {
-        Self(*stream.remote_addr())
+impl Connected<IncomingStream<'_, Limited<TcpListener>>> for Peer {
+    fn connect_info(_: IncomingStream<'_, Limited<TcpListener>>) -> Self {
+        Self::Network
     }
 }
 
-impl Connection {
-    fn new(stream: TcpStream, held: OwnedSemaphorePermit) -> Self {
+impl Connected<IncomingStream<'_, Limited<UnixListener>>> for Peer {
+    fn connect_info(_: IncomingStream<'_, Limited<UnixListener>>) -> Self {
+        Self::Socket
+    }
+}
+
+impl<S> Connection<S> {
+    fn new(stream: S, held: OwnedSemaphorePermit) -> Self {
         let deadline = Box::pin(tokio::time::sleep(PATIENCE));
         Self { stream, deadline, between_requests: true, _held: held }
     }
@@ -102,7 +112,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     /// Only the first bytes of a request renew the deadline: one that drips runs into it.
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -118,7 +128,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

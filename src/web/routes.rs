@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, VARY,
     X_CONTENT_TYPE_OPTIONS,
@@ -13,10 +13,10 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use tokio::sync::Semaphore;
 
-use super::{Site, encoding, probe, reload};
+use super::{Site, acks, encoding, journal, probe, reload};
 use crate::metrics::{Encoding, Exposition, PerSnapshot};
 use crate::model::{Name, Snapshot};
 use crate::report;
@@ -49,6 +49,11 @@ pub(super) fn router(site: Site) -> Router {
         .route("/api/v1/domains/{name}", get(domain))
         .route("/api/v1/hosts", document_route(Document::Hosts))
         .route("/api/v1/findings", document_route(Document::Findings))
+        .route("/api/v1/journal", get(journal::journal))
+        .route(
+            "/api/v1/acks/{id}",
+            put(acks::put).delete(acks::delete).layer(DefaultBodyLimit::max(acks::MOST_BODY)),
+        )
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload::reload));
@@ -59,15 +64,13 @@ pub(super) fn router(site: Site) -> Router {
 }
 
 /// Paths of the contract that later versions answer.
-const NOT_BUILT: [&str; 9] = [
+const NOT_BUILT: [&str; 7] = [
     "/domains/{name}",
     "/hosts",
     "/findings",
     "/profiles",
     "/journal",
-    "/api/v1/journal",
     "/api/v1/events",
-    "/api/v1/acks/{id}",
     "/badge/{name}",
 ];
 
@@ -110,7 +113,7 @@ impl App {
 
     /// Renders away from the runtime's threads. A render ends even if its client leaves, and counts
     /// until then.
-    async fn rendered<T: Send + 'static>(
+    pub(super) async fn rendered<T: Send + 'static>(
         self: &Arc<Self>,
         render: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, StatusCode> {
@@ -143,9 +146,12 @@ async fn front(State(app): State<Arc<App>>) -> String {
          {url}/api/v1/domains       {url}/api/v1/domains/NAME\n\
          {url}/api/v1/hosts\n\
          {url}/api/v1/findings\n\
+         {url}/api/v1/journal       what changed; ?domain=NAME&since=7d&kind=KIND&limit=N\n\
          {url}/-/healthy            whether the process lives\n\
          {url}/-/ready              whether the first audit is done\n\
-         POST {url}/-/reload        reads the config again; from this machine only\n",
+         by the unix socket, or with a token:\n\
+         PUT, DELETE {url}/api/v1/acks/ID   a finding is known, or not any more (kmswatch ack, unack)\n\
+         POST {url}/-/reload        reads the config again\n",
         env!("CARGO_PKG_VERSION"),
     )
 }
@@ -163,7 +169,7 @@ async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
 
 pub(super) const METRICS_TYPE: [(HeaderName, &str); 1] =
     [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-const JSON_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
+pub(super) const JSON_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 
 fn document_route(document: Document) -> axum::routing::MethodRouter<Arc<App>> {
     get(async move |State(app): State<Arc<App>>| {
@@ -199,7 +205,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.snapshot().is_some() { "ready\n".into_response() } else { not_ready() }
 }
 
-fn not_ready() -> Response {
+pub(super) fn not_ready() -> Response {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "the first audit is under way");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
     response

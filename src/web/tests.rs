@@ -7,7 +7,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::Clock;
-use crate::model::plan::JournalSettings;
+use crate::model::finding::Evidence;
+use crate::model::journal::{Entry, Event, EventKind};
+use crate::model::plan::{JournalSettings, Token};
 use crate::report::{self, fixture};
 
 /// A server on loopback, and all that its owner holds.
@@ -16,6 +18,11 @@ struct Served {
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reloads: mpsc::Receiver<ReloadRequest>,
     probes: mpsc::Receiver<ProbeRequest>,
+    acks: mpsc::Receiver<AckRequest>,
+    journal: Arc<Journal>,
+    tokens: watch::Sender<Option<Tokens>>,
+    socket: std::path::PathBuf,
+    _folder: tempfile::TempDir,
     shutdown: oneshot::Sender<()>,
     server: JoinHandle<io::Result<()>>,
 }
@@ -28,16 +35,48 @@ async fn served(snapshot: Option<Snapshot>) -> Served {
     let (probe, probes) = mpsc::channel(1);
     let (shutdown, stopped) = oneshot::channel();
     let external_url = "https://kms.example".to_owned();
-    let (journal, _) =
-        Journal::open(&JournalSettings::default(), Clock::start()).expect("in memory");
+    let clock = Clock::start();
+    let (journal, _) = Journal::open(&JournalSettings::default(), clock).expect("in memory");
     let journal = Arc::new(journal);
-    let site =
-        Site { snapshots: receiver, stats: Stats::new(), reload, probe, journal, external_url };
-    let server = tokio::spawn(serve(listener, site, async {
+    let (ack, acks) = mpsc::channel(1);
+    let token = Token { name: "ops".into(), secret: TOKEN.to_owned() };
+    let tokens = Tokens { file: "tokens".into(), tokens: [token].into() };
+    let (tokens, known) = watch::channel(Some(tokens));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kmswatch.sock");
+    let socket = Some(Socket::bind(&path).expect("bound"));
+    let site = Site {
+        snapshots: receiver,
+        stats: Stats::new(),
+        reload,
+        probe,
+        acks: ack,
+        tokens: known,
+        clock,
+        journal: journal.clone(),
+        external_url,
+    };
+    let server = tokio::spawn(serve(listener, socket, site, async {
         let _ = stopped.await;
     }));
-    Served { address, snapshots, reloads, probes, shutdown, server }
+    Served {
+        address,
+        snapshots,
+        reloads,
+        probes,
+        acks,
+        journal,
+        tokens,
+        socket: path,
+        _folder: folder,
+        shutdown,
+        server,
+    }
 }
+
+const TOKEN: &str = "0123456789abcdef";
+/// The header of whom the server trusts.
+const TRUSTED: &str = "Authorization: Bearer 0123456789abcdef\r\n";
 
 #[derive(Debug)]
 struct Reply {
@@ -77,8 +116,24 @@ async fn get(address: SocketAddr, path: &str) -> Reply {
 }
 
 async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Reply {
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    ask_over(stream, method, path, headers).await
+}
+
+/// A request with its headers, and its body behind an empty line.
+async fn ask_over(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    rest: &str,
+) -> Reply {
+    let (headers, body) = rest.split_once("\r\n\r\n").unwrap_or((rest.trim_end(), ""));
+    let headers = if headers.is_empty() { String::new() } else { format!("{headers}\r\n") };
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         {headers}\r\n{body}"
+    );
     stream.write_all(head.as_bytes()).await.expect("it reads");
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.expect("it answers");
@@ -216,7 +271,6 @@ async fn what_is_not_built_and_what_is_not_there_are_told_apart() {
         "/findings?q=a",
         "/profiles",
         "/journal",
-        "/api/v1/journal",
         "/api/v1/events",
         "/badge/x.svg",
     ] {
@@ -224,7 +278,7 @@ async fn what_is_not_built_and_what_is_not_there_are_told_apart() {
         assert_eq!(reply.status, 501, "{path}");
         assert_eq!(reply.json()["error"], "not in this version");
     }
-    assert_eq!(served.ask("PUT", "/api/v1/acks/ID", "").await.status, 501);
+    assert_eq!(served.ask("GET", "/api/v1/acks/ID", "").await.status, 405);
     for path in ["/x", "/api", "/api/v1/", "/metrics/x", "//"] {
         assert_eq!(served.get(path).await.status, 404, "{path}");
     }
@@ -256,30 +310,28 @@ async fn a_reload_tells_what_came_of_it() {
             request.reply.send(said).expect("it waits");
             reloads
         });
-        let reply = served.ask("POST", "/-/reload", "Content-Length: 0\r\n").await;
+        let reply = served.ask("POST", "/-/reload", TRUSTED).await;
         assert_eq!((reply.status, reply.text()), (status, &*text));
         served.reloads = owner.await.expect("it answered");
     }
     assert_eq!(served.ask("GET", "/-/reload", "").await.status, 405);
-    let refused = served.ask("POST", "/-/reload", "X-Forwarded-For: 10.0.0.9\r\n").await;
-    assert_eq!(refused.status, 403);
-    assert!(refused.text().contains("systemctl reload kmswatch"));
-    assert!(served.reloads.try_recv().is_err(), "a refused reload reaches nobody");
     served.reloads.close();
-    assert_eq!(served.ask("POST", "/-/reload", "").await.status, 503);
+    assert_eq!(served.ask("POST", "/-/reload", TRUSTED).await.status, 503);
 }
 
 #[tokio::test]
 async fn shutdown_waits_for_nobody_for_long() {
     let served = served(None).await;
     let mut idle = TcpStream::connect(served.address).await.expect("it listens");
-    idle.write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+    let head = format!("POST /-/reload HTTP/1.1\r\nHost: x\r\n{TRUSTED}\r\n");
+    idle.write_all(head.as_bytes()).await.expect("it reads");
     let mut reloads = served.reloads;
     let _unanswered = reloads.recv().await.expect("the request is under way");
     let started = tokio::time::Instant::now();
     served.shutdown.send(()).expect("it serves");
     served.server.await.expect("no panic").expect("no error");
     assert!(started.elapsed() < GRACE * 2);
+    assert!(!served.socket.exists(), "the socket goes with the server");
 }
 
 #[tokio::test]
@@ -306,4 +358,135 @@ async fn a_request_that_drips_is_cut_off() {
         }
         assert!(sent < 1000, "it would read for ever");
     }
+}
+
+/// What the daemon does with a request, once.
+async fn answer_ack(served: &mut Served, with: Result<Option<Timestamp>, AckRefusal>) -> String {
+    let request = served.acks.recv().await.expect("a request");
+    let told = format!("{} {:?}", request.id, request.say);
+    request.reply.send(with).expect("it waits");
+    told
+}
+
+#[tokio::test]
+async fn what_changes_something_comes_by_the_socket_or_with_a_token() {
+    let mut served = served(Some(fixture::healthy())).await;
+    let calls =
+        [("POST", "/-/reload"), ("PUT", "/api/v1/acks/a-1"), ("DELETE", "/api/v1/acks/a-1")];
+    for (method, path) in calls {
+        for headers in [
+            "",
+            "Authorization: Bearer 0123456789abcdeX\r\n",
+            "Authorization: Bearer \r\n",
+            "Authorization: Basic 0123456789abcdef\r\n",
+        ] {
+            let reply = served.ask(method, path, headers).await;
+            assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")));
+            let told = reply.json()["error"].to_string();
+            assert!(told.contains("Authorization: Bearer TOKEN"), "{told}");
+        }
+    }
+    // A reload brings other tokens, or none.
+    served.tokens.send_replace(None);
+    for (method, path) in calls {
+        let reply = served.ask(method, path, TRUSTED).await;
+        assert_eq!(reply.status, 403, "{method} {path}");
+        assert!(reply.json()["error"].to_string().contains("set [web] socket or tokens_file"));
+    }
+    assert!(served.acks.try_recv().is_err() && served.reloads.try_recv().is_err());
+    let stream = tokio::net::UnixStream::connect(&served.socket).await.expect("it listens");
+    let until: Timestamp = "2026-12-01T00:00:00Z".parse().expect("a time");
+    let rest = "\r\n\r\n{\"until\": \"7d\", \"reason\": \" moved \"}";
+    let (reply, told) = tokio::join!(
+        ask_over(stream, "PUT", "/api/v1/acks/host-down-1", rest),
+        answer_ack(&mut served, Ok(Some(until)))
+    );
+    assert_eq!(told, "host-down-1 Known { until: Away(604800s), reason: Some(\"moved\") }");
+    let expected = serde_json::json!({ "id": "host-down-1", "acknowledged_until": until });
+    assert_eq!((reply.status, reply.json()), (200, expected));
+    let stream = tokio::net::UnixStream::connect(&served.socket).await.expect("it listens");
+    let reply = ask_over(stream, "GET", "/-/healthy", "").await;
+    assert_eq!(reply.status, 200, "all else is served there, too");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_answered_as_the_daemon_says() {
+    let mut served = served(Some(fixture::healthy())).await;
+    let address = served.address;
+    let words = || "write another".to_owned();
+    for (refusal, status) in [
+        (AckRefusal::NotFound(words()), 404),
+        (AckRefusal::Wrong(words()), 400),
+        (AckRefusal::TooSoon, 503),
+    ] {
+        let (reply, told) = tokio::join!(
+            ask(address, "DELETE", "/api/v1/acks/a%2Fb", TRUSTED),
+            answer_ack(&mut served, Err(refusal))
+        );
+        assert_eq!((reply.status, &*told), (status, "a/b NotKnown"));
+        assert!(reply.json()["error"].is_string());
+    }
+    let trusted = TRUSTED.trim_end();
+    for (body, status, words) in [
+        ("", 400, "send {\"until\""),
+        ("{}", 400, "missing field `until`"),
+        ("{\"until\": \"7d\", \"x\": 1}", 400, "unknown field `x`"),
+        ("{\"until\": \"soon\"}", 400, "until: \"soon\" is no time; write one such as"),
+        ("[]", 400, "send {\"until\""),
+        (
+            &format!("{{\"until\": \"7d\", \"reason\": \"{}\"}}", "x".repeat(4096)),
+            413,
+            "at most 4096",
+        ),
+    ] {
+        let reply =
+            ask(address, "PUT", "/api/v1/acks/a", &format!("{trusted}\r\n\r\n{body}")).await;
+        let told = reply.json()["error"].as_str().expect("words").to_owned();
+        assert!(reply.status == status && told.contains(words), "{body:.60}: {reply:?} {told}");
+    }
+    assert!(served.acks.try_recv().is_err(), "what is wrong reaches nobody");
+}
+
+#[tokio::test]
+async fn a_head_of_too_many_or_too_long_headers_is_refused() {
+    let served = served(None).await;
+    let many = "X: x\r\n".repeat(200);
+    assert_eq!(served.ask("GET", "/-/healthy", &many).await.status, 431);
+    let long = format!("X: {}\r\n", "x".repeat(500_000));
+    let mut stream = TcpStream::connect(served.address).await.expect("it listens");
+    // It may hang up before all of it is sent.
+    let head = format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\n{long}\r\n");
+    let _ = stream.write_all(head.as_bytes()).await;
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    assert!(!bytes.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&bytes));
+}
+
+#[tokio::test]
+async fn the_journal_is_served_as_the_command_shows_it() {
+    let served = served(None).await;
+    let domain = fixture::name("east.example");
+    let event = |kind, domain| Event {
+        at: Clock::start().now(),
+        kind,
+        domain,
+        host: None,
+        servers: Vec::new(),
+        evidence: Evidence::new(),
+    };
+    let events = [event(EventKind::Status, Some(domain)), event(EventKind::Reloaded, None)];
+    served.journal.record(events.iter().cloned().map(Entry::Event).collect());
+    let [first, second] = &events;
+    let shown = |events: &[Event]| report::json_text(&report::json_events(events));
+    let all = served.get("/api/v1/journal").await;
+    assert_eq!((all.status, all.text()), (200, &*shown(&[second.clone(), first.clone()])));
+    let one = served.get("/api/v1/journal?domain=east.example&kind=status&since=1h").await;
+    assert_eq!(one.text(), shown(std::slice::from_ref(first)));
+    assert_eq!(
+        served.get("/api/v1/journal?limit=1").await.text(),
+        shown(std::slice::from_ref(second))
+    );
+    let wrong = served.get("/api/v1/journal?kind=x").await;
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.json()["error"].to_string().contains("no kind of event"));
 }

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::{Time, Weekday};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use kmswatch::model::maintenance::{Maintenance, Weekly, Window, WorkedOn};
 use kmswatch::model::plan::ListedHost;
 use kmswatch::model::profile::Machines;
 use kmswatch::model::{
@@ -129,7 +132,38 @@ fn plan(resolvers: &[(usize, bool)], domains: &[(usize, usize, usize)], exceptio
         |probe| kmswatch::model::plan::HostNote { probe, reason: None, labels: Labels::default() };
     plan.hosts.insert(targets()[3].clone(), Arc::new(note(false)));
     plan.exceptions = all_exceptions().into_iter().take(exceptions.saturating_sub(4)).collect();
+    plan.maintenance = chosen(&all_maintenance(), exceptions);
     plan
+}
+
+/// Within the minutes in which something is seen: of domains, of a host, of a resolver.
+fn all_maintenance() -> [Maintenance; 3] {
+    let at = |seconds| start() + SignedDuration::from_secs(seconds);
+    let of = |from, until, pattern: Option<&str>| {
+        let mut globs = globset::GlobSet::builder();
+        pattern.map(|pattern| globs.add(globset::Glob::new(pattern).expect("a glob")));
+        Maintenance {
+            patterns: pattern.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            domains: globs.build().expect("globs"),
+            hosts: Vec::new(),
+            resolvers: Vec::new(),
+            window: Window::Once(at(from), at(until)),
+            reason: Some("work".to_owned()),
+        }
+    };
+    let host = WorkedOn { target: targets()[0].clone(), port: None };
+    let weekly = Weekly {
+        day: Weekday::Tuesday,
+        from: Time::constant(14, 1, 0, 0),
+        until: Time::constant(14, 9, 0, 0),
+        zone: TimeZone::get("Europe/Berlin").expect("a zone"),
+    };
+    let window = Window::Weekly(weekly);
+    [
+        of(30, 700, Some("d[01].*")),
+        Maintenance { hosts: vec![host], ..of(100, 300, None) },
+        Maintenance { resolvers: vec!["r0".into()], window, ..of(0, 0, None) },
+    ]
 }
 
 fn servers(path: &Path) -> Vec<Arc<Upstream>> {

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kmswatch::audit::changes::events;
-use kmswatch::audit::{Auditor, Memory};
-use kmswatch::model::journal::{Entry, Event, Remembered};
-use kmswatch::model::{Observation, Snapshot};
+use kmswatch::audit::{AcknowledgeError, Auditor, Memory};
+use kmswatch::model::finding::FindingId;
+use kmswatch::model::journal::{Acknowledgement, Entry, Event, Remembered};
+use kmswatch::model::{Observation, Snapshot, Status};
 use kmswatch::observe::state::{Changes, State};
 
 use super::scenario::{Case, cases, start};
@@ -230,4 +231,141 @@ fn a_record_is_not_stale_for_who_looks_once() {
         snapshot.findings.iter().filter(|one| one.check.as_str() == "record-stale").count()
     };
     assert_eq!((stale(Memory::Once), stale(Memory::Watching)), (0, 1));
+}
+
+/// Both hosts are down, and what is said of what that leads to.
+struct Known {
+    state: State,
+    auditor: Auditor,
+}
+
+impl Known {
+    fn start(remembered: &Remembered) -> (Self, Snapshot) {
+        let case = case("", "probe 10.1.0.1:1688 refused\nprobe 10.1.0.2:1688 refused");
+        let mut state = State::default();
+        state.remember(&case.plan, remembered);
+        case.seen.iter().for_each(|observation| state.record(observation.clone()));
+        let mut auditor = Auditor::new(case.plan.clone(), start(), Memory::Watching);
+        auditor.remember(remembered);
+        let mut known = Self { state, auditor };
+        let snapshot = known.at(1);
+        (known, snapshot)
+    }
+
+    fn at(&mut self, second: i64) -> Snapshot {
+        let changes = self.state.take_changes();
+        self.auditor.audit(&self.state, &changes, start() + SignedDuration::from_secs(second))
+    }
+
+    fn say(
+        &mut self,
+        id: &FindingId,
+        latest: &Snapshot,
+        until: i64,
+    ) -> Result<(), AcknowledgeError> {
+        self.auditor.acknowledge(said(id, until), latest)
+    }
+}
+
+fn said(id: &FindingId, until: i64) -> Acknowledgement {
+    let at = start() + SignedDuration::from_secs(1);
+    let until = start() + SignedDuration::from_secs(until);
+    Acknowledgement { id: id.clone(), at, until, reason: Some("moved".to_owned()) }
+}
+
+/// Check and state of each finding, sorted.
+fn states(snapshot: &Snapshot) -> Vec<String> {
+    let all = snapshot.findings.iter();
+    let mut states: Vec<String> =
+        all.map(|finding| format!("{} {}", finding.check, finding.state)).collect();
+    states.sort();
+    states
+}
+
+fn id_of(snapshot: &Snapshot, check: &str) -> FindingId {
+    let mut all = snapshot.findings.iter();
+    all.find(|finding| finding.check.as_str() == check).expect("it is found").id.clone()
+}
+
+#[test]
+fn what_is_acknowledged_counts_no_more_and_still_explains_until_it_ends_by_itself() {
+    let (mut known, before) = Known::start(&Remembered::default());
+    let suppressed = ["host-down suppressed", "host-down suppressed"];
+    let active = [&["all-hosts-down active"][..], &suppressed].concat();
+    assert_eq!(states(&before), active);
+    known.auditor.take_entries();
+    let id = id_of(&before, "all-hosts-down");
+    assert!(!known.auditor.is_due(&Changes::default(), before.at));
+    known.say(&id, &before, 100).expect("it is there");
+    assert!(known.auditor.is_due(&Changes::default(), before.at));
+    let told = known.auditor.take_entries();
+    assert_eq!(told[0], Entry::Acknowledged(said(&id, 100)));
+    let event = format!(
+        "acknowledged east.test at 1 {{\"id\":\"{id}\",\"reason\":\"moved\",\"until\":\"2026-06-30T12:01:40Z\"}}"
+    );
+    assert_eq!(lines(&told), [event]);
+
+    let after = known.at(99);
+    let acknowledged = [&["all-hosts-down acknowledged"][..], &suppressed].concat();
+    assert_eq!(states(&after), acknowledged);
+    assert_eq!((after.status, after.summary.critical), (Status::Ok, 0));
+    let evidence = &after.findings.iter().find(|one| one.id == id).expect("it stays").evidence;
+    assert_eq!(evidence["acknowledged_until"], "2026-06-30T12:01:40Z");
+    assert_eq!(evidence["acknowledged_because"], "moved");
+    assert!(!known.auditor.is_due(&Changes::default(), after.at));
+    assert!(known.auditor.is_due(&Changes::default(), said(&id, 100).until));
+
+    let ended = known.at(100);
+    assert_eq!((states(&ended), ended.status), (states(&before), Status::Critical));
+    let told = known.auditor.take_entries();
+    assert_eq!(told[0], Entry::Unacknowledged(id.clone()));
+    let event = format!(
+        "unacknowledged east.test at 100 {{\"id\":\"{id}\",\"until\":\"2026-06-30T12:01:40Z\"}}"
+    );
+    assert_eq!(lines(&told), [event]);
+}
+
+#[test]
+fn an_acknowledgement_is_taken_back_or_goes_on_after_a_restart() {
+    let (mut known, before) = Known::start(&Remembered::default());
+    let id = id_of(&before, "all-hosts-down");
+    known.say(&id, &before, 100).expect("it is there");
+    let acknowledged = known.at(2);
+    assert_eq!(states(&acknowledged)[0], "all-hosts-down acknowledged");
+    known.auditor.take_entries();
+    known.auditor.unacknowledge(&id, &acknowledged, acknowledged.at).expect("it is known");
+    assert_eq!(known.auditor.take_entries()[0], Entry::Unacknowledged(id.clone()));
+    assert_eq!(states(&known.at(3)), states(&before));
+    let again = known.auditor.unacknowledge(&id, &before, before.at);
+    assert_eq!(again, Err(AcknowledgeError::NotAcknowledged(id.clone())));
+
+    let acknowledgements = vec![said(&id, 100)];
+    let remembered = Remembered { acknowledgements, ..Remembered::default() };
+    let (mut known, first) = Known::start(&remembered);
+    assert_eq!(states(&first)[0], "all-hosts-down acknowledged");
+    assert_eq!(states(&known.at(101))[0], "all-hosts-down active");
+}
+
+#[test]
+fn a_suppressed_finding_may_be_acknowledged_and_a_greater_one_goes_first() {
+    let (mut known, before) = Known::start(&Remembered::default());
+    known.say(&id_of(&before, "host-down"), &before, 100).expect("it is there");
+    assert_eq!(states(&known.at(2)), states(&before));
+}
+
+#[test]
+fn what_cannot_be_acknowledged_is_refused_with_what_to_write() {
+    let (mut known, before) = Known::start(&Remembered::default());
+    let id = id_of(&before, "all-hosts-down");
+    let nothing = FindingId::from_kept("srv-missing-0000000000000000");
+    let mut refused =
+        |id: &FindingId, until| known.say(id, &before, until).expect_err("refused").to_string();
+    assert!(refused(&nothing, 100).starts_with("there is no finding srv-missing-0000"));
+    assert!(refused(&id, 1).contains(" is past; write a time to come"));
+    assert!(
+        refused(&id, 367 * 86_400).contains("is more than a year away; write an [[exception]]")
+    );
+    let entries = known.auditor.take_entries();
+    assert!(!entries.iter().any(|entry| matches!(entry, Entry::Acknowledged(_))));
+    assert_eq!(states(&known.at(2)), states(&before));
 }

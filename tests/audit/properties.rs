@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kmswatch::audit::{Auditor, Memory};
-use kmswatch::model::journal::{Remembered, SeenUp};
+use kmswatch::model::finding::FindingId;
+use kmswatch::model::journal::{Acknowledgement, Remembered, SeenUp};
 use kmswatch::model::observation::MAX_RECORDS;
 use kmswatch::model::{
     Answer, Check, FindingState, LookupKey, LookupOutcome, Name, Observation, Plan, Record,
@@ -29,6 +30,7 @@ proptest! {
         plan in plans(),
         steps in steps(1..100),
         looks in proptest::collection::vec((any::<bool>(), 0..400_i64), 100),
+        says in proptest::collection::vec((any::<Index>(), 0..6_i64), 100),
     ) {
         let mut state = watching(&plan);
         let mut changes = Changes::default();
@@ -36,7 +38,7 @@ proptest! {
         let mut last: Option<Snapshot> = None;
         let mut remembered = Remembered::default();
         let seen = observations(&plan, &steps);
-        for (position, (observation, (looks, later))) in seen.iter().zip(looks).enumerate() {
+        for (position, ((observation, (looks, later)), said)) in seen.iter().zip(looks).zip(says).enumerate() {
             state.record(observation.clone());
             merge(&mut changes, state.take_changes());
             if !looks {
@@ -53,6 +55,7 @@ proptest! {
                 same("nothing due and full", &found, &full_after(&remembered, &plan, &state, next))?;
             }
             consistent(&found)?;
+            say(said, &mut auditor, &mut remembered, &found);
             last = Some(found);
         }
         prop_assert!(last.is_none_or(|last| last.domains.len() == plan.domains.len()));
@@ -216,6 +219,29 @@ fn full_after(
     auditor.audit(state, &Changes::default(), now)
 }
 
+/// Somebody says of some finding that it is known, for none to a few minutes, or that it is not.
+fn say(
+    (which, minutes): (Index, i64),
+    auditor: &mut Auditor,
+    remembered: &mut Remembered,
+    latest: &Snapshot,
+) {
+    let known: Vec<FindingId> = latest.findings.iter().map(|one| one.id.clone()).collect();
+    if known.is_empty() {
+        return;
+    }
+    let (id, at) = (which.get(&known).clone(), latest.at);
+    remembered.acknowledgements.retain(|said| said.id != id);
+    if minutes == 0 {
+        let _ = auditor.unacknowledge(&id, latest, at);
+        return;
+    }
+    let until = at + SignedDuration::from_secs(60 * minutes);
+    let said = Acknowledgement { id, at, until, reason: Some("known".to_owned()) };
+    auditor.acknowledge(said.clone(), latest).expect("it is there");
+    remembered.acknowledgements.push(said);
+}
+
 /// What an auditor that watches remembers after this snapshot.
 fn learn(remembered: &mut Remembered, snapshot: &Snapshot) {
     let since = snapshot.findings.iter().map(|one| (one.id.clone(), one.since.expect("watched")));
@@ -269,14 +295,14 @@ fn consistent(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     prop_assert_eq!(ids.len(), findings.len());
     for finding in findings {
         prop_assert!(!finding.message.is_empty() && !finding.remedy.contains('{'), "{finding:?}");
-        // The greater one is active (so there is no cycle) and hits whatever the lesser one hits.
+        // The greater one is not suppressed (so there is no cycle) and hits whatever the lesser one hits.
         let Some(id) = &finding.suppressed_by else {
-            prop_assert_eq!(finding.state, FindingState::Active);
+            prop_assert!(finding.is_active() || finding.is_known());
             continue;
         };
         prop_assert_eq!(finding.state, FindingState::Suppressed);
         let greater = findings.iter().find(|other| other.id == *id).expect("it is there");
-        prop_assert!(greater.is_active());
+        prop_assert!(greater.is_active() || greater.is_known());
         let is_hit = |domain: &Name| greater.domains.contains(domain);
         prop_assert!(finding.domains.iter().all(is_hit), "{finding:?} by {greater:?}");
     }

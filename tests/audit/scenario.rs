@@ -25,7 +25,7 @@
 //! `lab is served`, `lab hides west.test kms3.test:1688`; `lab Office …` where Office differs.
 //!
 //! A finding is a line too: `critical srv-missing domain:east.test at hq hits east.test shows 0x8007232B
-//! suppressed by server-failure`; `hits` is left out where only the subject's own domain is hit.
+//! suppressed by server-failure`, `… in maintenance`; `hits` is left out where only the subject's own domain is hit.
 //!
 //! `told` holds some of what the findings say, a line each: `srv-missing domain:east.test`, then `says`
 //! its message, `has` all of its evidence as JSON, `advises` a line of its remedy, or `labelled` and its
@@ -39,8 +39,8 @@ use kmswatch::model::discovery::Verdict;
 use kmswatch::model::observation::{Answer, Flags, LookupOutcome, Observation, Probe};
 use kmswatch::model::snapshot::{HostView, ProfileEntry};
 use kmswatch::model::{
-    Discovery, EndpointKey, Finding, LookupKey, Name, Plan, ProbeOutcome, Record, RecordKind,
-    Snapshot, Subject, Upstream,
+    Discovery, EndpointKey, Finding, FindingState, LookupKey, Name, Plan, ProbeOutcome, Record,
+    RecordKind, Snapshot, Subject, Upstream,
 };
 
 use super::config::plan_of;
@@ -348,6 +348,8 @@ fn shown(finding: &Finding, snapshot: &Snapshot) -> String {
         (!is_own).then(|| format!("hits {hits}")),
         finding.client_error.map(|code| format!("shows {code}")),
         greater.map(|check| format!("suppressed by {check}")),
+        (finding.state == FindingState::Maintenance).then(|| "in maintenance".to_owned()),
+        (finding.state == FindingState::Acknowledged).then(|| "acknowledged".to_owned()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

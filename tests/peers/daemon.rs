@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Daemon {
     /// Starts it with this config and `[web] listen` on a free port, and waits until it listens.
     pub fn start(config: &str) -> Self {
-        let config = Config::new(&with_port(config));
+        let written = Config::new("");
+        written.write(&with_port(config, &written));
+        let config = written;
         let mut command = kmswatch();
         command.args(["run", "-c"]).arg(config.path()).current_dir(config.folder());
         Self::of(&mut command, config)
@@ -98,6 +101,18 @@ impl Daemon {
         request(self.address, method, path, headers)
     }
 
+    /// Its unix socket.
+    pub fn socket(&self) -> std::path::PathBuf {
+        self.config.beside(SOCKET)
+    }
+
+    /// A request over the unix socket, by whoever may.
+    pub fn request_by_socket(&self, method: &str, path: &str, headers: &str) -> Response {
+        let stream = UnixStream::connect(self.socket()).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+        exchange(stream, "localhost", method, path, headers)
+    }
+
     /// A document of the API.
     pub fn json(&self, path: &str) -> Value {
         let response = self.get(path);
@@ -113,7 +128,7 @@ impl Daemon {
 
     /// Puts another config in its place, which is not read yet.
     pub fn write_config(&self, text: &str) {
-        self.config.write(&with_port(text));
+        self.config.write(&with_port(text, &self.config));
     }
 
     /// Sends a signal, such as `-HUP`.
@@ -200,11 +215,20 @@ impl Response {
 
 /// One request on a connection of its own.
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> Response {
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
-    );
+    exchange(stream, &address.to_string(), method, path, headers)
+}
+
+fn exchange(
+    mut stream: impl Read + Write,
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> Response {
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).expect("it reads");
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("it answers");
@@ -219,7 +243,13 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> 
     Response { status: status.expect("a status"), headers, body: bytes[at + 4..].to_vec() }
 }
 
-fn with_port(config: &str) -> String {
+/// The name of the socket, beside the config.
+const SOCKET: &str = "kmswatch.sock";
+
+fn with_port(config: &str, file: &Config) -> String {
     let journal = if config.contains("[journal]") { "" } else { "[journal]\npath = \"\"\n" };
-    format!("{config}\n[web]\nlisten = \"127.0.0.1:0\"\n{journal}")
+    let socket = file.beside(SOCKET).display().to_string();
+    // What a test says of [web] itself stands at its end.
+    let (config, web) = config.split_once("[web]\n").unwrap_or((config, ""));
+    format!("{config}\n{journal}[web]\nlisten = \"127.0.0.1:0\"\nsocket = {socket:?}\n{web}")
 }

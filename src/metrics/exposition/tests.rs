@@ -430,18 +430,23 @@ fn any_host() -> impl Strategy<Value = Arc<HostView>> {
     })
 }
 
+fn any_state() -> impl Strategy<Value = FindingState> {
+    use FindingState::{Acknowledged, Active, Maintenance, Suppressed};
+    prop::sample::select(&[Active, Suppressed, Acknowledged, Maintenance][..])
+}
+
 prop_compose! {
     fn any_snapshot()(
         domains in prop::collection::vec(any_domain(), 0..5),
         hosts in prop::collection::vec(any_host(), 0..5),
-        checks in prop::collection::vec((prop::sample::select(Check::ALL), any::<bool>()), 0..6),
+        checks in prop::collection::vec((prop::sample::select(Check::ALL), any_state()), 0..6),
         hit in prop::collection::vec(any_name(), 0..4),
     ) -> Snapshot {
-        let findings = checks.into_iter().map(|(check, active)| {
+        let findings = checks.into_iter().map(|(check, state)| {
             let subject = Subject::Domain(fixture::name("x.example"));
             let mut finding = fixture::finding(check, check.severity(), subject, &[], "x");
             finding.domains.clone_from(&hit);
-            finding.state = if active { FindingState::Active } else { FindingState::Suppressed };
+            finding.state = state;
             Arc::new(finding)
         });
         fixture::snapshot(domains, hosts, findings.collect())

@@ -6,7 +6,7 @@ use super::super::text::{aligned, clean, counted, listed, wrapped};
 use super::index::Index;
 use super::{Ink, Page, hops, texts};
 use crate::model::finding::ClientError;
-use crate::model::{Finding, Status};
+use crate::model::{Finding, FindingState, Status};
 
 /// Of what stands below a finding's sentence.
 const INDENT: usize = 4;
@@ -23,7 +23,8 @@ impl<'a> Page<'a> {
         let hits = hits(finding, self.most_listed());
         let shown = finding.client_error.map(windows_shows);
         let explains = explains(&self.index, finding, self.most_listed());
-        for sentence in [hits, shown, explains].into_iter().flatten() {
+        let known = known(finding).map(|known| clean(&known).into_owned());
+        for sentence in [known, hits, shown, explains].into_iter().flatten() {
             self.indented(&sentence);
         }
         self.remedy(finding);
@@ -32,7 +33,7 @@ impl<'a> Page<'a> {
     fn sentence(&mut self, finding: &Finding) {
         let status = Status::from(finding.severity);
         let ink = Ink::of(status);
-        let title = format!("{} {}:", finding.severity, finding.check);
+        let title = format!("{}:", title(finding));
         let text = format!("{title} {}", clean(&finding.message));
         self.out.push_str("  ");
         self.paint(ink, State::from(status).mark());
@@ -80,6 +81,29 @@ impl<'a> Page<'a> {
 
 /// Stands before a remedy.
 pub(in crate::report) const WHAT_TO_DO: &str = "What to do:";
+
+/// How bad, what, and whether people know of it.
+pub(in crate::report) fn title(finding: &Finding) -> String {
+    let known = match finding.state {
+        FindingState::Acknowledged => " (acknowledged)",
+        FindingState::Maintenance => " (maintenance)",
+        FindingState::Active | FindingState::Suppressed => "",
+    };
+    format!("{} {}{known}", finding.severity, finding.check)
+}
+
+/// Until when and why nobody needs to be told.
+pub(in crate::report) fn known(finding: &Finding) -> Option<String> {
+    let (word, begin) = match finding.state {
+        FindingState::Acknowledged => ("acknowledged", "Acknowledged"),
+        FindingState::Maintenance => ("maintenance", "In maintenance"),
+        FindingState::Active | FindingState::Suppressed => return None,
+    };
+    let told = |what: &str| finding.evidence.get(&format!("{word}_{what}"))?.as_str();
+    let until = told("until").unwrap_or_default();
+    let because = told("because").map(|because| format!(": {because}")).unwrap_or_default();
+    Some(format!("{begin} until {until}{because}."))
+}
 
 /// Whom it hits, where that is more than its subject.
 pub(in crate::report) fn hits(finding: &Finding, most: usize) -> Option<String> {

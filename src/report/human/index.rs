@@ -7,6 +7,7 @@ use crate::model::{Finding, Name, Snapshot};
 
 pub(in crate::report) struct Index<'a> {
     hits: HashMap<&'a Name, Vec<&'a Finding>>,
+    known: HashMap<&'a Name, Vec<&'a Finding>>,
     explained: HashMap<&'a FindingId, Vec<&'a Finding>>,
 }
 
@@ -14,11 +15,13 @@ impl<'a> Index<'a> {
     pub(in crate::report) fn of(snapshot: &'a Snapshot) -> Self {
         let by_id: HashMap<_, _> =
             snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
-        let mut index = Self { hits: HashMap::new(), explained: HashMap::new() };
+        let mut index =
+            Self { hits: HashMap::new(), known: HashMap::new(), explained: HashMap::new() };
         for finding in snapshot.findings.iter().map(|finding| &**finding) {
-            if finding.is_active() {
+            if finding.is_active() || finding.is_known() {
+                let of = if finding.is_known() { &mut index.known } else { &mut index.hits };
                 for domain in &finding.domains {
-                    index.hits.entry(domain).or_default().push(finding);
+                    of.entry(domain).or_default().push(finding);
                 }
             } else if let Some(cause) = cause(finding, &by_id) {
                 index.explained.entry(&cause.id).or_default().push(finding);
@@ -32,13 +35,18 @@ impl<'a> Index<'a> {
         self.hits.get(domain).cloned().unwrap_or_default()
     }
 
+    /// The findings that hit a domain and that people know of, worst first.
+    pub(in crate::report) fn known(&self, domain: &Name) -> &[&'a Finding] {
+        self.known.get(domain).map_or(&[], Vec::as_slice)
+    }
+
     /// The findings that this one explains, also through others.
     pub(in crate::report) fn explained(&self, by: &FindingId) -> &[&'a Finding] {
         self.explained.get(by).map_or(&[], Vec::as_slice)
     }
 }
 
-/// The active finding at the end of the chain of suppression.
+/// The greater finding at the end of the chain of suppression.
 fn cause<'a>(
     finding: &'a Finding,
     by_id: &HashMap<&'a FindingId, &'a Finding>,

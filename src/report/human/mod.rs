@@ -20,7 +20,7 @@ use super::text::{counted, listed, width_of};
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{DomainEntry, DomainHost};
 use crate::model::srv::KMS_PORT;
-use crate::model::{Finding, Host, KmsMode, Name, Severity, Snapshot, Status};
+use crate::model::{Finding, FindingState, Host, KmsMode, Name, Severity, Snapshot, Status};
 
 /// How the report is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,16 @@ const MOST_LISTED: usize = 3;
 /// The last line: what was looked at, and what came of it.
 pub(super) fn closing(snapshot: &Snapshot) -> String {
     let summary = &snapshot.summary;
-    let explained = snapshot.findings.iter().filter(|finding| !finding.is_active()).count();
-    let more = if explained == 0 { String::new() } else { format!(", {explained} explained") };
+    let inactive = [
+        (FindingState::Suppressed, "explained"),
+        (FindingState::Acknowledged, "acknowledged"),
+        (FindingState::Maintenance, "in maintenance"),
+    ];
+    let more = inactive.map(|(state, word)| {
+        let count = snapshot.findings.iter().filter(|finding| finding.state == state).count();
+        if count == 0 { String::new() } else { format!(", {count} {word}") }
+    });
+    let more = more.concat();
     format!(
         "{}, {}, {}: {} critical, {}, {} info{more}; {:.2} s",
         counted(summary.domains, "domain"),
@@ -110,7 +118,8 @@ impl<'a> Page<'a> {
 
     /// One line, and below it the findings that nothing above told.
     fn domain(&mut self, entry: &'a DomainEntry) {
-        let hits = self.index.hits(&entry.view.domain.name);
+        let mut hits = self.index.hits(&entry.view.domain.name);
+        hits.extend(self.index.known(&entry.view.domain.name));
         let is_new =
             |finding: &&Finding| self.is_told_in_full(finding) && !self.told.contains(&finding.id);
         let (new, other): (Vec<_>, Vec<_>) = hits.into_iter().partition(is_new);
@@ -127,7 +136,11 @@ impl<'a> Page<'a> {
     }
 
     fn is_told_in_full(&self, finding: &Finding) -> bool {
-        finding.is_active() && (finding.severity >= Severity::Warning || self.style.verbose)
+        match finding.state {
+            FindingState::Active => finding.severity >= Severity::Warning || self.style.verbose,
+            FindingState::Acknowledged | FindingState::Maintenance => self.style.verbose,
+            FindingState::Suppressed => false,
+        }
     }
 
     /// What else hits the domain: told above, or not worth more than its name; and what of it was
@@ -138,7 +151,7 @@ impl<'a> Page<'a> {
             let note = if self.told.contains(&finding.id) {
                 format!("see {} above", finding.check)
             } else {
-                format!("{} {}", finding.severity, finding.check)
+                finding::title(finding)
             };
             if !notes.contains(&note) {
                 notes.push(note);

@@ -187,6 +187,39 @@ fn findings_that_explain_each_other_in_a_circle_do_not_hang() {
     assert!(!human(&snapshot, &PLAIN).contains("Explains"));
 }
 
+#[test]
+fn what_people_know_of_is_no_trouble_and_told_apart() {
+    let mut snapshot = fixture::troubled();
+    let words = [
+        (FindingState::Acknowledged, "acknowledged", "moved\u{1b}[2J"),
+        (FindingState::Maintenance, "maintenance", "host moves"),
+    ];
+    let mut findings = snapshot.findings.clone();
+    findings.retain(|finding| finding.is_active());
+    for (at, finding) in findings.iter_mut().enumerate() {
+        let finding = Arc::make_mut(finding);
+        let (state, word, because) = words[at % 2];
+        finding.state = state;
+        finding.evidence.insert(format!("{word}_until"), "2026-12-01T00:00:00Z".into());
+        finding.evidence.insert(format!("{word}_because"), because.into());
+    }
+    let count = findings.len();
+    snapshot = snapshot.with_findings(findings);
+    let text = human(&snapshot, &PLAIN);
+    let first =
+        format!("No trouble that is not known: {count} findings acknowledged or in maintenance.\n");
+    assert!(text.starts_with(&first), "{text}");
+    assert!(text.contains(" (acknowledged)") && text.contains(" (maintenance)"), "{text}");
+    let closing = text.lines().last().expect("a line");
+    assert!(closing.contains(" acknowledged, ") && closing.contains(" in maintenance; "), "{text}");
+    assert!(!text.contains("What to do"), "{text}");
+    let all = human(&snapshot, &Style { verbose: true, ..PLAIN });
+    let all = all.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(all.contains("Acknowledged until 2026-12-01T00:00:00Z: moved"), "{all}");
+    assert!(all.contains("In maintenance until 2026-12-01T00:00:00Z: host moves."), "{all}");
+    assert!(!all.contains('\u{1b}'));
+}
+
 fn without_escapes(text: &str) -> String {
     let mut plain = String::new();
     for (at, part) in text.split('\u{1b}').enumerate() {

@@ -1,13 +1,13 @@
 //! The first sentence.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::super::text::{clean, counted, listed};
 use super::profiles::shows;
 use super::{MOST_LISTED, texts};
-use crate::model::finding::ClientError;
+use crate::model::finding::{ClientError, FindingId};
 use crate::model::snapshot::DomainEntry;
-use crate::model::{Finding, FindingState, Name, Severity, Snapshot, Status, Subject};
+use crate::model::{Finding, Name, Severity, Snapshot, Status, Subject};
 
 /// How many domains have trouble, and what clients in them would show; then the same of the profiles,
 /// where there are some.
@@ -73,7 +73,12 @@ fn untroubled(snapshot: &Snapshot) -> String {
         .iter()
         .filter(|finding| finding.is_active() && finding.severity >= Severity::Warning)
         .count();
+    let known = snapshot.findings.iter().filter(|finding| finding.is_known()).count();
     match (elsewhere, snapshot.domains.as_slice()) {
+        (0, _) if known > 0 => format!(
+            "No trouble that is not known: {} acknowledged or in maintenance.",
+            counted(known, "finding")
+        ),
         (0, [only]) => format!("{} is well.", only.view.domain.name),
         (0, all) => format!("All {} are well.", counted(all.len(), "domain")),
         (1, _) => "No domain is hit, but 1 finding needs a look.".to_owned(),
@@ -85,9 +90,11 @@ fn untroubled(snapshot: &Snapshot) -> String {
 fn failures(snapshot: &Snapshot) -> Vec<(ClientError, Vec<Name>)> {
     let mut order: Vec<ClientError> = Vec::new();
     let mut domains: BTreeMap<ClientError, BTreeSet<&Name>> = BTreeMap::new();
+    let known = snapshot.findings.iter().filter(|finding| finding.is_known());
+    let known: HashSet<&FindingId> = known.map(|finding| &finding.id).collect();
     // A greater cause explains a failure, it does not undo it; an info predicts none.
     let counts = |finding: &Finding| {
-        matches!(finding.state, FindingState::Active | FindingState::Suppressed)
+        !known.contains(finding.suppressed_by.as_ref().unwrap_or(&finding.id))
             && finding.severity >= Severity::Warning
     };
     for finding in snapshot.findings.iter().filter(|finding| counts(finding)) {
