@@ -1,9 +1,10 @@
 //! What a scrape gets: Prometheus text 0.0.4, plain or as gzip.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 use prometheus::process_collector::ProcessCollector;
@@ -15,13 +16,14 @@ use super::per_snapshot::PerSnapshot;
 use crate::model::Snapshot;
 use crate::stats::Stats;
 
-/// Renders scrapes. The estate's part is made at most once a snapshot and encoding, the process's
+/// Renders scrapes. The estate's part is made at most once a snapshot, the process's
 /// own part with each scrape.
 pub struct Exposition {
     stats: Arc<Stats>,
     /// Behind a lock, because two collections at once would count CPU time twice.
     process: Mutex<ProcessCollector>,
-    estate: PerSnapshot<Estate>,
+    /// The estate's part, packed: as text it is ten times as long.
+    estate: PerSnapshot<OnceLock<Member>>,
 }
 
 /// The estate's families alone, as Prometheus text 0.0.4: what a textfile holds.
@@ -60,16 +62,17 @@ impl Exposition {
     /// proportion to the estate when the snapshot is new: call it where blocking is allowed.
     pub fn render(&self, snapshot: Option<&Arc<Snapshot>>, encoding: Encoding) -> Vec<u8> {
         let own = self.own();
-        let estate = snapshot.map(|snapshot| (snapshot, self.estate.of(snapshot)));
+        let Some(snapshot) = snapshot else {
+            return match encoding {
+                Encoding::Plain => own,
+                Encoding::Gzip => Deflated::begin().finish().finished_with(&own),
+            };
+        };
+        let made = self.estate.of(snapshot);
+        let member = made.get_or_init(|| Member::of(snapshot));
         match encoding {
-            Encoding::Plain => {
-                let text = estate.as_ref().map_or(&[][..], |(snapshot, made)| made.plain(snapshot));
-                [text, &own].concat()
-            }
-            Encoding::Gzip => match estate {
-                Some((snapshot, made)) => made.gzip(snapshot).finished_with(&own),
-                None => Deflated::begin().finish().finished_with(&own),
-            },
+            Encoding::Plain => member.unpacked_with(&own),
+            Encoding::Gzip => member.finished_with(&own),
         }
     }
 
@@ -90,28 +93,6 @@ impl fmt::Debug for Exposition {
     }
 }
 
-/// The estate's part, as far as somebody asked for it.
-#[derive(Default)]
-struct Estate {
-    plain: OnceLock<Vec<u8>>,
-    gzip: OnceLock<Member>,
-}
-
-impl Estate {
-    fn plain(&self, snapshot: &Snapshot) -> &[u8] {
-        self.plain.get_or_init(|| estate(snapshot))
-    }
-
-    /// Piece by piece, so that the whole plain text is never held.
-    fn gzip(&self, snapshot: &Snapshot) -> &Member {
-        self.gzip.get_or_init(|| {
-            let mut deflated = Deflated::begin();
-            write_estate(snapshot, &mut |piece| deflated.push(piece));
-            deflated.finish()
-        })
-    }
-}
-
 /// The beginning of a gzip member: its header, and blocks that end at a byte's edge (a sync flush,
 /// RFC 1951 section 3.2.4), so that the blocks of another text can follow. Simple readers know only
 /// one member, so two joined ones would not do.
@@ -121,6 +102,24 @@ struct Member {
 }
 
 impl Member {
+    /// The estate's, piece by piece, so that the whole text is never held.
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut deflated = Deflated::begin();
+        write_estate(snapshot, &mut |piece| deflated.push(piece));
+        deflated.finish()
+    }
+
+    /// The text of it, and this text behind.
+    fn unpacked_with(&self, text: &[u8]) -> Vec<u8> {
+        let length = u64::from(self.crc.amount());
+        let mut all = Vec::with_capacity(text.len() + usize::try_from(length).unwrap_or(0));
+        let blocks = DeflateDecoder::new(&self.bytes[GZIP_HEADER.len()..]);
+        // The last block is still to come, so no more is read than there is.
+        blocks.take(length).read_to_end(&mut all).expect("it was packed here");
+        all.extend_from_slice(text);
+        all
+    }
+
     /// The whole member, this text at its end.
     fn finished_with(&self, text: &[u8]) -> Vec<u8> {
         let mut rest = Deflated::with(Vec::new());

@@ -313,7 +313,10 @@ fn the_estate_is_made_once_and_the_process_is_fresh() {
     let snapshot = Arc::new(fixture::troubled());
     let before = gunzipped(exposition.render(Some(&snapshot), Encoding::Gzip));
     let made = exposition.estate.of(&snapshot);
-    assert!(made.gzip.get().is_some() && made.plain.get().is_none());
+    assert!(made.get().is_some());
+    let plain = String::from_utf8(exposition.render(Some(&snapshot), Encoding::Plain));
+    let text = estate(&snapshot);
+    assert!(plain.expect("UTF-8").as_bytes().starts_with(&text), "as a textfile has it");
     stats.probe_ended(ProbeOutcome::Kms);
     let after = gunzipped(exposition.render(Some(&snapshot), Encoding::Gzip));
     assert!(Arc::ptr_eq(&made, &exposition.estate.of(&snapshot)));
