@@ -75,7 +75,7 @@ fn statuses(before: &Snapshot, after: &Snapshot, events: &mut Vec<Event>) {
         while earlier.next_if(|one| one.view.domain.name < *name).is_some() {}
         let Some(was) = earlier.next_if(|one| one.view.domain.name == *name) else { continue };
         if was.status != entry.status {
-            let values = [("was", was.status), ("is", entry.status)];
+            let values = [("was", was.status), ("status", entry.status)];
             let values = values.map(|(key, status)| (key.to_owned(), status.as_str().into()));
             let (evidence, domain) = (Evidence::from_iter(values), Some(name.clone()));
             let (at, kind) = (after.at, EventKind::Status);
