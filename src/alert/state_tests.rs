@@ -85,6 +85,26 @@ impl Watch {
 }
 
 #[test]
+fn what_somebody_knows_of_or_works_on_ends_at_once_and_says_why() {
+    for (state, word) in
+        [(FindingState::Acknowledged, "acknowledged"), (FindingState::Maintenance, "maintenance")]
+    {
+        let mut watch = Watch::new(rules());
+        let there = || down(Severity::Critical);
+        [0, 120].into_iter().for_each(|second| watch.see(second, vec![there()]));
+        assert_eq!(watch.board(), ["critical 120"]);
+        watch.see(130, vec![Finding { state, ..there() }]);
+        assert_eq!(watch.board(), ["critical 120..130"], "{word}");
+        let why = watch.annotation("resolved_because").expect("a reason");
+        assert!(why.contains(word), "{why}");
+        // What is known of from the beginning is never told.
+        let mut watch = Watch::new(rules());
+        (0..10).for_each(|turn| watch.see(turn * 60, vec![Finding { state, ..there() }]));
+        assert!(watch.board().is_empty(), "{word}");
+    }
+}
+
+#[test]
 fn a_finding_fires_after_a_while_and_resolves_after_a_while() {
     let mut watch = Watch::new(rules());
     let there = || vec![down(Severity::Critical)];
