@@ -286,8 +286,8 @@ async fn ask_ours(address: SocketAddr) -> Measured {
         let batch = keys.split_off(keys.len().saturating_sub(room));
         keys.extend(engine.submit(&upstream, batch));
         let batch = observations.recv().await.expect("the engine lives");
-        // As many again as are answered: to carry keys back and forth is no cost of the engine.
-        room = batch.len();
+        // Little more than it has room for: to carry keys back and forth is no cost of the engine.
+        room = 2 * batch.len();
         for observation in batch {
             let Observation::Lookup { answer, .. } = observation else { continue };
             open -= 1;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::model::finding::Evidence;
 use crate::model::journal::{Event, EventKind};
+use crate::model::snapshot::DomainEntry;
 use crate::model::{Check, Finding, Snapshot, Subject, Upstream};
 
 /// The events that lead from one snapshot to the next.
@@ -67,13 +68,18 @@ fn event(after: &Snapshot, kind: EventKind, upstream: &Upstream, evidence: Evide
     Event { at: after.at, kind, domain: None, host: None, servers, evidence }
 }
 
-/// Both are sorted by name.
+/// Both are sorted by name, and the same domains where the plan is the same: then no name is looked at.
 fn statuses(before: &Snapshot, after: &Snapshot, events: &mut Vec<Event>) {
     let mut earlier = before.domains.iter().peekable();
     for entry in &after.domains {
-        let name = &entry.view.domain.name;
-        while earlier.next_if(|one| one.view.domain.name < *name).is_some() {}
-        let Some(was) = earlier.next_if(|one| one.view.domain.name == *name) else { continue };
+        let domain = &entry.view.domain;
+        let name = &domain.name;
+        let is_it = |one: &&DomainEntry| Arc::ptr_eq(&one.view.domain, domain);
+        let was = earlier.next_if(is_it).or_else(|| {
+            while earlier.next_if(|one| one.view.domain.name < *name).is_some() {}
+            earlier.next_if(|one| one.view.domain.name == *name)
+        });
+        let Some(was) = was else { continue };
         if was.status != entry.status {
             let values = [("was", was.status), ("status", entry.status)];
             let values = values.map(|(key, status)| (key.to_owned(), status.as_str().into()));

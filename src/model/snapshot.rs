@@ -1,11 +1,9 @@
 //! The immutable state after an audit; everything published is read from it.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use super::discovery::{Choice, Verdict};
@@ -295,14 +293,19 @@ impl Snapshot {
     pub fn with_findings(mut self, findings: Vec<Arc<Finding>>) -> Self {
         self.findings = findings;
         let active = || self.findings.iter().filter(|finding| finding.is_active());
-        let worst = Worst::of(active());
-        for entry in &mut self.domains {
-            let of = worst.of_domains.get(&entry.view.domain.name);
-            entry.status = of.copied().unwrap_or(Status::Ok);
-        }
-        for entry in &mut self.profiles {
-            let of = worst.of_profiles.get(&entry.view.profile.name);
-            entry.status = of.copied().unwrap_or(Status::Ok);
+        self.domains.iter_mut().for_each(|entry| entry.status = Status::Ok);
+        self.profiles.iter_mut().for_each(|entry| entry.status = Status::Ok);
+        for finding in active() {
+            let status = Status::from(finding.severity);
+            for domain in &finding.domains {
+                let at = self.domains.binary_search_by(|one| one.view.domain.name.cmp(domain));
+                let known = at.ok().map(|at| &mut self.domains[at].status);
+                known.into_iter().for_each(|known| *known = status.max(*known));
+            }
+            if let Subject::Profile(name) = &finding.subject {
+                let known = self.profiles.iter_mut().find(|one| one.view.profile.name == *name);
+                known.into_iter().for_each(|one| one.status = status.max(one.status));
+            }
         }
         let count = |severity| active().filter(|finding| finding.severity == severity).count();
         let [critical, warning, info] =
@@ -316,30 +319,6 @@ impl Snapshot {
     /// How long observing took until this audit.
     pub fn duration(&self) -> Duration {
         self.at.duration_since(self.started).unsigned_abs()
-    }
-}
-
-/// The worst of some findings.
-struct Worst<'a> {
-    of_domains: HashMap<&'a Name, Status, FixedState>,
-    of_profiles: HashMap<&'a Arc<str>, Status, FixedState>,
-}
-
-impl<'a> Worst<'a> {
-    fn of(findings: impl Iterator<Item = &'a Arc<Finding>>) -> Self {
-        let mut worst = Self { of_domains: HashMap::default(), of_profiles: HashMap::default() };
-        for finding in findings {
-            let status = Status::from(finding.severity);
-            for domain in &finding.domains {
-                let known = worst.of_domains.entry(domain).or_insert(status);
-                *known = (*known).max(status);
-            }
-            if let Subject::Profile(name) = &finding.subject {
-                let known = worst.of_profiles.entry(name).or_insert(status);
-                *known = (*known).max(status);
-            }
-        }
-        worst
     }
 }
 
