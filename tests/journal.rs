@@ -8,6 +8,7 @@ mod program;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -342,6 +343,70 @@ fn a_broken_database_is_set_aside_and_a_new_one_begun() {
         });
         let aside = aside.unwrap_or_else(|| panic!("{way}: nothing was set aside"));
         assert!(fs::read(aside).expect("readable") == bytes, "{way}: left as it was");
+    }
+}
+
+#[test]
+fn a_journal_that_is_removed_while_it_is_written_is_put_back() {
+    for parts in [&["", "-wal", "-shm"][..], &[""]] {
+        let (folder, path) = folder();
+        let (journal, _) = open(&path);
+        journal.record(vec![Entry::Record(record("contoso.com", "10.0.0.53"))]);
+        journal.record(vec![numbered(1, second(0))]);
+        wait_for("written", PATIENCE, || {
+            let read = Reader::open(&path).and_then(|reader| reader.events(&ALL));
+            read.ok().filter(|events| events.len() == 1).ok_or("not yet".to_owned())
+        });
+        for part in parts {
+            fs::remove_file(folder.path().join(format!("kmswatch.db{part}"))).expect("removed");
+        }
+        journal.record(vec![numbered(2, second(1))]);
+        drop(journal);
+        let (journal, remembered) = open(&path);
+        assert_eq!(remembered.records, [record("contoso.com", "10.0.0.53")], "{parts:?}");
+        assert_eq!(numbers(&journal.events(&ALL).expect("readable")), [2, 1], "{parts:?}");
+    }
+}
+
+#[test]
+fn a_journal_that_breaks_or_is_replaced_while_it_is_written_is_begun_anew() {
+    type Harm = fn(&Path);
+    let ways: [(&str, Harm); 2] = [
+        ("replaced", |path| {
+            let other = path.with_extension("other");
+            fs::write(&other, b"nonsense, and much of it. ".repeat(400)).expect("written");
+            fs::rename(&other, path).expect("moved");
+        }),
+        ("broken", |path| {
+            let file = fs::File::options().write(true).open(path).expect("a file");
+            for part in ["-wal", "-shm"] {
+                let log = fs::File::options().write(true).open(format!("{}{part}", path.display()));
+                let log = log.expect("a file");
+                let length = log.metadata().expect("known").len();
+                log.write_all_at(&vec![0xa5; length.try_into().expect("short")], 0)
+                    .expect("written");
+            }
+            file.write_all_at(&[0xa5; 3 * 4096], 0).expect("written");
+        }),
+    ];
+    for (way, harm) in ways {
+        let (folder, path) = folder();
+        let (journal, _) = open(&path);
+        harm(&path);
+        let is_aside = || {
+            journal.record(vec![numbered(1, second(0))]);
+            let mut entries = fs::read_dir(folder.path()).expect("a folder");
+            let is_one = |name: &str| name.starts_with("kmswatch.db.corrupt-2");
+            let found = entries
+                .any(|entry| is_one(&entry.expect("an entry").file_name().to_string_lossy()));
+            found.then_some(()).ok_or_else(|| format!("{:?}", journal.condition()))
+        };
+        wait_for(way, PATIENCE, is_aside);
+        wait_until_durable(&journal);
+        journal.record(vec![numbered(2, second(1))]);
+        drop(journal);
+        let (journal, _) = open(&path);
+        assert_eq!(numbers(&journal.events(&ALL).expect("readable"))[0], 2, "{way}");
     }
 }
 

@@ -81,7 +81,7 @@ fn statuses(before: &Snapshot, after: &Snapshot, events: &mut Vec<Event>) {
         });
         let Some(was) = was else { continue };
         if was.status != entry.status {
-            let values = [("was", was.status), ("is", entry.status)];
+            let values = [("was", was.status), ("status", entry.status)];
             let values = values.map(|(key, status)| (key.to_owned(), status.as_str().into()));
             let (evidence, domain) = (Evidence::from_iter(values), Some(name.clone()));
             let (at, kind) = (after.at, EventKind::Status);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde_json::{Map, Value};
 
 use crate::model::finding::FindingId;
@@ -166,9 +166,10 @@ pub(super) fn last_seen(left: &[&SeenHost]) -> Value {
     Value::Object(left.iter().map(pair).collect::<Map<_, _>>())
 }
 
-/// For people: to the second.
+/// For people: to the second, cut as clocks and the journal show it.
 pub(super) fn shown(moment: Timestamp) -> String {
-    moment.round(Unit::Second).unwrap_or(moment).to_string()
+    let second = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+    moment.round(second).unwrap_or(moment).to_string()
 }
 
 /// Published, and the host has not answered for `stale_after`. Returns the last moment at which that is still
@@ -218,4 +219,17 @@ fn record_stale(plan: &Plan, host: &HostView, view: &DomainView, seen: &SeenHost
         None => draft,
     };
     draft.evidence("first_seen", seen.first_seen.to_string()).done()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_as_the_journal_shows_it() {
+        for at in ["2026-11-21T19:29:08.92Z", "1969-12-31T23:59:58.92Z"] {
+            let at: Timestamp = at.parse().expect("a time");
+            assert_eq!(shown(at), at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::model::journal::{Remembered, Witness};
 pub(super) struct Store {
     connection: Connection,
     path: PathBuf,
+    /// What the connection writes, and its log.
+    file: FileId,
+    log: Option<FileId>,
     known: Known,
 }
 
@@ -71,7 +75,45 @@ impl Store {
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(fault)?;
         connection.pragma_update(None, "journal_size_limit", LARGEST_LOG).map_err(fault)?;
         schema::migrate(&mut connection, path, MIGRATIONS)?;
-        Ok(Self { connection, path: path.to_owned(), known: Known::default() })
+        let file = identity(path).map_err(|source| JournalError::File {
+            path: path.to_owned(),
+            doing: "open",
+            source,
+        })?;
+        let log = identity(&beside(path, "-wal")).ok();
+        Ok(Self { connection, path: path.to_owned(), file, log, known: Known::default() })
+    }
+
+    /// Whether the path leads to what is written: `SQLite` goes on with a file that was removed.
+    pub(super) fn is_in_place(&self) -> bool {
+        identity(&self.path).is_ok_and(|file| file == self.file)
+    }
+
+    /// Writes what a file held that was removed to where it was; true if that was done, false where
+    /// another file has taken its place.
+    pub(super) fn put_back(self) -> Result<bool, JournalError> {
+        let parts = ["-wal", "-shm"].map(|part| beside(&self.path, part));
+        if self.path.exists() {
+            // Else it would be taken for the other file's. The index beside it is made from it.
+            if self.log.is_some() && identity(&parts[0]).ok() == self.log {
+                let _ = fs::remove_file(&parts[0]);
+            }
+            return Ok(false);
+        }
+        let copy = beside(&self.path, ".copy");
+        // Left behind by one that was killed.
+        let _ = fs::remove_file(&copy);
+        let copied = self.connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
+        copied.map_err(|source| self.fault("copy", source))?;
+        let path = self.path.clone();
+        drop(self);
+        // A log of the file that is gone would be taken for one of the copy.
+        for part in parts {
+            let _ = fs::remove_file(part);
+        }
+        let moved = fs::rename(&copy, &path);
+        moved.map_err(|source| JournalError::File { path, doing: "put back", source })?;
+        Ok(true)
     }
 
     /// Everything that is kept but the events.
@@ -151,6 +193,13 @@ const UNUSED_NAMES: &str = "
         UNION SELECT host FROM events WHERE host IS NOT NULL
         UNION SELECT servers FROM events WHERE servers IS NOT NULL
     )";
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn identity(path: &Path) -> std::io::Result<FileId> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
 
 /// Takes the journal for this process, until the file is dropped.
 ///

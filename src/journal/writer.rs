@@ -55,6 +55,7 @@ pub(super) fn start(
         retry: FIRST_RETRY,
         pruned: clock.now(),
         store: opened.store,
+        is_suspect: false,
         lock: opened.lock,
         path: path.clone(),
         keep,
@@ -193,6 +194,8 @@ struct Writer {
     lock: Option<File>,
     /// `None` after a failure.
     store: Option<Store>,
+    /// It may be broken, or another file than before: it is looked through when it is opened again.
+    is_suspect: bool,
     retry: Duration,
     pruned: Timestamp,
 }
@@ -238,8 +241,9 @@ impl Writer {
             // Whoever held it until now has written more events.
             self.shared.lock().first_event = None;
         }
+        self.regain()?;
         if self.store.is_none() {
-            self.store = Some(Store::open(&self.path)?);
+            self.open()?;
         }
         let Some(store) = &mut self.store else { return Ok(()) };
         let known = self.shared.lock().first_event;
@@ -250,6 +254,31 @@ impl Writer {
         };
         store.write(batch, first.saturating_add(batch.before))?;
         self.shared.lock().first_event = Some(first);
+        Ok(())
+    }
+
+    /// Opens it again.
+    fn open(&mut self) -> Result<(), JournalError> {
+        self.store = Some(if self.is_suspect {
+            self.shared.lock().first_event = None;
+            Store::open_whole(&self.path, self.clock.now())?
+        } else {
+            Store::open(&self.path)?
+        });
+        self.is_suspect = false;
+        Ok(())
+    }
+
+    /// Somebody may have taken the file away, and what is written into that nobody will ever read.
+    fn regain(&mut self) -> Result<(), JournalError> {
+        let Some(store) = self.store.take_if(|store| !store.is_in_place()) else { return Ok(()) };
+        (self.is_suspect, self.shared.lock().first_event) = (true, None);
+        let what = if store.put_back()? {
+            "was removed while it was written, and was put back as it was"
+        } else {
+            "was replaced while it was written; what is there is written from now on"
+        };
+        tracing::error!("{}: the journal {what}", self.path.display());
         Ok(())
     }
 
@@ -281,6 +310,7 @@ impl Writer {
     }
 
     fn failed(&mut self, batch: Batch, error: &JournalError) {
+        self.is_suspect |= error.is_corrupt();
         // What a transaction that failed knew is not there, and the next try opens what may be new.
         if self.store.take().is_none() {
             self.retry = (self.retry * 2).min(LAST_RETRY);

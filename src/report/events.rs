@@ -1,6 +1,7 @@
 //! The events of the journal: what each says in words, once, as lines for people and as JSON.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -47,7 +48,12 @@ pub fn event_message(event: &Event) -> String {
             let was = told("was").map(|was| format!(", was {was}"));
             join(format!("the status of {domain} changed"), [now, was])
         }
-        EventKind::Reloaded => join("the config was taken over".to_owned(), [detail(evidence)]),
+        EventKind::Reloaded => {
+            let counts = told("domains").zip(told("resolvers"));
+            let counts = counts
+                .map(|(domains, resolvers)| format!(": domains {domains}, resolvers {resolvers}"));
+            join("the config was taken over".to_owned(), [counts])
+        }
         EventKind::Acknowledged => {
             let until = told("until").map(|at| format!(" until {at}"));
             let reason = told("reason").map(|reason| format!(": {reason}"));
@@ -127,8 +133,10 @@ fn values(evidence: &Evidence, priority: &str, weight: &str) -> Option<String> {
 
 /// Why, where the evidence says so.
 fn detail(evidence: &Evidence) -> Option<String> {
-    let known = ["detail", "outcome", "reason"];
-    known.into_iter().find_map(|name| value(evidence, name)).map(|detail| format!(": {detail}"))
+    let outcomes = evidence.get("endpoints").or_else(|| evidence.get("outcomes"))?.as_object()?;
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let told = outcomes.iter().map(|(of, value)| format!("{of} {}", plain(value)).into());
+    behind(": ", &listed(&told.collect::<Vec<Arc<str>>>(), MOST_SERVERS))
 }
 
 fn behind(word: &str, text: &str) -> Option<String> {
@@ -168,6 +176,8 @@ mod tests {
         let full = json!({
             "priority": 0, "weight": 10, "was_priority": 1, "was_weight": 2, "status": "critical",
             "was": "ok", "id": "host-down-1", "until": "2026-12-01T00:00:00Z", "reason": "moved",
+            "endpoints": { "10.1.0.2": "refused", "10.1.0.3": "timeout" },
+            "domains": 2, "resolvers": 1,
             "last_seen": "2026-11-21T17:33:20.000000001Z",
         });
         let said: Vec<[String; 2]> = EventKind::ALL
@@ -187,10 +197,16 @@ mod tests {
                 "kms.contoso.com:1688 changed in contoso.com: now priority 0, weight 10, was priority 1, weight 2",
                 "kms.contoso.com:1688 changed in contoso.com",
             ],
-            ["kms.contoso.com:1688 answers no more: moved", "kms.contoso.com:1688 answers no more"],
-            ["kms.contoso.com:1688 answers again: moved", "kms.contoso.com:1688 answers again"],
             [
-                "server 10.0.0.53 and tcp://10.0.0.54 gives no usable answer any more: moved",
+                "kms.contoso.com:1688 answers no more: 10.1.0.2 refused and 10.1.0.3 timeout",
+                "kms.contoso.com:1688 answers no more",
+            ],
+            [
+                "kms.contoso.com:1688 answers again: 10.1.0.2 refused and 10.1.0.3 timeout",
+                "kms.contoso.com:1688 answers again",
+            ],
+            [
+                "server 10.0.0.53 and tcp://10.0.0.54 gives no usable answer any more: 10.1.0.2 refused and 10.1.0.3 timeout",
                 "server 10.0.0.53 and tcp://10.0.0.54 gives no usable answer any more",
             ],
             [
@@ -201,7 +217,7 @@ mod tests {
                 "the status of contoso.com changed: now critical, was ok",
                 "the status of contoso.com changed",
             ],
-            ["the config was taken over: moved", "the config was taken over"],
+            ["the config was taken over: domains 2, resolvers 1", "the config was taken over"],
             [
                 "host-down-1 was acknowledged until 2026-12-01T00:00:00Z: moved",
                 "a finding was acknowledged",

@@ -7,6 +7,7 @@ use kmswatch::model::finding::FindingId;
 use kmswatch::model::journal::{Acknowledgement, Entry, Event, Remembered};
 use kmswatch::model::{Observation, Snapshot, Status};
 use kmswatch::observe::state::{Changes, State};
+use kmswatch::report::event_message;
 
 use super::scenario::{Case, cases, start};
 use super::when;
@@ -53,6 +54,13 @@ fn lines(entries: &[Entry]) -> Vec<String> {
     entries.iter().filter_map(line).collect()
 }
 
+fn told_events(entries: &[Entry]) -> impl Iterator<Item = &Event> {
+    entries.iter().filter_map(|entry| match entry {
+        Entry::Event(event) => Some(event),
+        _ => None,
+    })
+}
+
 fn shown(event: &Event) -> String {
     let evidence = serde_json::to_string(&event.evidence).expect("plain");
     let domain = event.domain.iter().map(ToString::to_string);
@@ -76,13 +84,15 @@ fn findings(entries: &[Entry]) -> Vec<String> {
 fn a_host_that_turns_is_told_once_each_time() {
     let turns = "at 10s\nprobe 10.1.0.2:1688 kms\nat 20s\nprobe 10.1.0.2:1688 refused\nat 30s
         probe 10.1.0.2:1688 reset\nat 40s\nprobe 10.1.0.2:1688 kms";
-    let (snapshots, told) = watch(&case("", turns), &Remembered::default());
-    let told: Vec<Vec<String>> = told.iter().map(|entries| lines(entries)).collect();
+    let (snapshots, entries) = watch(&case("", turns), &Remembered::default());
+    let told: Vec<Vec<String>> = entries.iter().map(|entries| lines(entries)).collect();
     assert_eq!(told[0], ["kms1.test:1688 up true last 0", "kms2.test:1688 up true last 0"]);
     assert_eq!(told[1], [""; 0]);
     let down = "host-down kms2.test:1688 at 20 {\"endpoints\":{\"10.1.0.2\":\"refused\"},\"last_up\":\"2026-06-30T12:00:10Z\"}";
     assert_eq!(told[2], ["kms2.test:1688 up false last 10", down]);
     assert_eq!(told[3], [""; 0]);
+    let said = told_events(&entries[2]).map(event_message).collect::<Vec<_>>();
+    assert_eq!(said, ["kms2.test:1688 answers no more: 10.1.0.2 refused"]);
     let up = "host-up kms2.test:1688 at 40 {\"endpoints\":{\"10.1.0.2\":\"kms\"},\"last_up\":\"2026-06-30T12:00:10Z\"}";
     assert_eq!(told[4], ["kms2.test:1688 up true last 40", up]);
     let last_up = |at: usize| snapshots[at].hosts[1].last_up.map(seconds);
@@ -207,12 +217,21 @@ fn servers_and_statuses_change_between_snapshots() {
         events(&snapshots[at], &snapshots[at + 1]).iter().map(shown).collect()
     };
     let failing = "server-failing 10.0.0.53 at 10 {\"failing\":3,\"names\":3,\"outcomes\":{\"servfail\":3},\"path\":\"\"}";
-    let status = "status east.test at 10 {\"is\":\"critical\",\"was\":\"ok\"}";
+    let status = "status east.test at 10 {\"status\":\"critical\",\"was\":\"ok\"}";
     assert_eq!(between(0), [failing, status]);
     assert_eq!(between(1), [""; 0]);
     let answering = "server-answering 10.0.0.53 at 30 {\"path\":\"\"}";
-    let status = "status east.test at 30 {\"is\":\"ok\",\"was\":\"critical\"}";
+    let status = "status east.test at 30 {\"status\":\"ok\",\"was\":\"critical\"}";
     assert_eq!(between(2), [answering, status]);
+    let said = events(&snapshots[0], &snapshots[1]).iter().map(event_message).collect::<Vec<_>>();
+    let said = said.iter().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(
+        said,
+        [
+            "server 10.0.0.53 gives no usable answer any more: servfail 3",
+            "the status of east.test changed: now critical, was ok",
+        ]
+    );
     // A server that is not asked any more has not come back.
     let mut without = snapshots[2].clone();
     without.findings.clear();
