@@ -281,13 +281,13 @@ async fn ask_ours(address: SocketAddr) -> Measured {
         })
         .collect();
     let (idle, cpu, started) = (status("VmRSS:"), cpu_seconds(), Instant::now());
-    let (mut open, mut good, mut room) = (keys.len(), 0, 1024);
+    let (mut open, mut good, mut room) = (keys.len(), 0, 8192);
     while open > 0 {
         let batch = keys.split_off(keys.len().saturating_sub(room));
         keys.extend(engine.submit(&upstream, batch));
         let batch = observations.recv().await.expect("the engine lives");
         // Little more than it has room for: to carry keys back and forth is no cost of the engine.
-        room = 2 * batch.len();
+        room = batch.len() + 64;
         for observation in batch {
             let Observation::Lookup { answer, .. } = observation else { continue };
             open -= 1;
