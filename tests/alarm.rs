@@ -2,6 +2,8 @@
 //! real Alertmanager, once, and names the host; the record comes back, and the alert ends. Once by the
 //! rules of a real Prometheus, once sent by the daemon itself. And what must alarm nobody.
 
+#[path = "peers/alertmanager.rs"]
+mod alertmanager;
 #[path = "peers/daemon.rs"]
 mod daemon;
 #[path = "peers/dns.rs"]
@@ -19,10 +21,11 @@ mod rpc;
 
 use std::time::Duration;
 
+use alertmanager::{Alertmanager, Place};
 use daemon::Daemon;
 use estate::{Estate, OWNER};
 use program::wait_for;
-use prometheus::{Alertmanager, Prometheus};
+use prometheus::Prometheus;
 use relay::{Relay, Weather};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -35,13 +38,13 @@ const DOMAIN: &str = "[[domain]]\nname = \"contoso.test\"\n";
 
 #[test]
 fn a_host_that_leaves_dns_is_one_alert_by_the_rules_of_prometheus() {
-    let (estate, alertmanager) = (Estate::start(), Alertmanager::start());
+    let (estate, alertmanager) = (Estate::start(), Alertmanager::start(Place::free()));
     let daemon = Daemon::start(&estate.config("[audit]\ninterval = \"4s\"\n", DOMAIN));
     daemon.wait_until_ready();
     // As shipped, but for the time that trouble must last.
     let rules = shortened(RULES, AFTER);
     let _prometheus =
-        Prometheus::alerting(daemon.address(), "500ms", &rules, &[alertmanager.address()]);
+        Prometheus::alerting(daemon.address(), "500ms", &rules, &[alertmanager.place.address()]);
     let name = |alert: &Value| alert["labels"]["alertname"].clone();
     leaves_and_returns("Prometheus' rules", &estate, &alertmanager, |alert| {
         assert_eq!(name(alert), "KmsRecordVanished", "{alert}");
@@ -51,10 +54,10 @@ fn a_host_that_leaves_dns_is_one_alert_by_the_rules_of_prometheus() {
 
 #[test]
 fn a_host_that_leaves_dns_is_one_alert_of_the_daemon_itself() {
-    let (estate, alertmanager) = (Estate::start(), Alertmanager::start());
+    let (estate, alertmanager) = (Estate::start(), Alertmanager::start(Place::free()));
     let settings = format!(
-        "[audit]\ninterval = \"4s\"\n[alert]\nsend_to = \"alertmanager\"\nurls = [\"http://{}\"]\nafter = \"4s\"\n",
-        alertmanager.address()
+        "[audit]\ninterval = \"4s\"\n[alert]\nsend_to = \"alertmanager\"\nurls = [\"{}\"]\nafter = \"4s\"\n",
+        alertmanager.place.url()
     );
     let daemon = Daemon::start(&estate.config(&settings, DOMAIN));
     daemon.wait_until_ready();
@@ -73,11 +76,12 @@ fn leaves_and_returns(
     text: impl Fn(&Value) -> String,
 ) {
     let patience = Duration::from_mins(1);
-    assert_eq!(alertmanager.alerts(), Vec::<Value>::new(), "all is well");
+    let active = wait_for("Alertmanager", patience, || alertmanager.active());
+    assert_eq!(active, Vec::<Value>::new(), "all is well");
     let record = format!("{OWNER} 60 SRV 10 25 PORT kms2.contoso.test.");
     let removed = Instant::now();
     estate.update(&format!("update delete {OWNER} SRV 10 25 PORT kms2.contoso.test."));
-    let alert = wait_for("an alert", patience, || match &alertmanager.alerts()[..] {
+    let alert = wait_for("an alert", patience, || match &alertmanager.active()?[..] {
         [] => Err("none yet".to_owned()),
         [one] => Ok(one.clone()),
         several => panic!("one cause, one alert: {several:#?}"),
@@ -87,7 +91,7 @@ fn leaves_and_returns(
     assert!(alerted <= AFTER + 2 * INTERVAL, "{mode}: {alerted:?}");
     let put_back = removed.elapsed();
     estate.update(&format!("update add {record}"));
-    wait_for("the end of the alert", patience, || match &alertmanager.alerts()[..] {
+    wait_for("the end of the alert", patience, || match &alertmanager.active()?[..] {
         [] => Ok(()),
         [_] => Err(format!("{alert:#}")),
         several => panic!("one cause, one alert: {several:#?}"),

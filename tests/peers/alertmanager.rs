@@ -3,7 +3,7 @@
 //! Include it with `#[path = "peers/alertmanager.rs"] mod alertmanager;`.
 #![allow(dead_code, reason = "each test that includes this uses its own part")]
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -23,8 +23,12 @@ impl Place {
         Self { port: listener.local_addr().expect("an address").port() }
     }
 
+    pub fn address(self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
     pub fn url(self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address())
     }
 }
 

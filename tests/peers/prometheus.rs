@@ -1,4 +1,4 @@
-//! A real Prometheus and real Alertmanagers on loopback, each in a folder of its own; killed when dropped.
+//! A real Prometheus on loopback, in a folder of its own; killed when dropped.
 //!
 //! Include it with `#[path = "peers/prometheus.rs"] mod prometheus;`, beside `daemon` and `program`.
 #![allow(dead_code, reason = "each test that includes this uses its own part")]
@@ -109,40 +109,6 @@ impl Prometheus {
             .collect();
         series.sort();
         series
-    }
-}
-
-/// An Alertmanager that tells nobody.
-pub struct Alertmanager(Served);
-
-impl Alertmanager {
-    /// Starts it.
-    pub fn start() -> Self {
-        Self(Served::start("prometheus-alertmanager", |folder, address| {
-            let config = format!("{folder}/alertmanager.yml");
-            let text = "route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n";
-            std::fs::write(&config, text).expect("written");
-            vec![
-                format!("--config.file={config}"),
-                format!("--storage.path={folder}"),
-                format!("--web.listen-address={address}"),
-                "--cluster.listen-address=".to_owned(),
-                "--log.level=error".to_owned(),
-            ]
-        }))
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.0.address
-    }
-
-    /// The alerts that are active, by name and labels.
-    pub fn alerts(&self) -> Vec<Value> {
-        match self.0.json("/api/v2/alerts?active=true") {
-            Value::Array(alerts) => alerts,
-            _ => Vec::new(),
-        }
     }
 }
 
