@@ -14,6 +14,7 @@ mod junit;
 mod markdown;
 mod nagios;
 mod preflight;
+mod strip;
 mod targets;
 mod text;
 
@@ -37,6 +38,7 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use nagios::{Plugin, nagios, nagios_preflight, nagios_unknown};
 pub use preflight::{preflight_document, preflight_verdict};
+pub use strip::{Slot, Strip, strips};
 pub use targets::targets;
 
 /// The worst active finding of at least this severity; what exit codes and states follow from.
