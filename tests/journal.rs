@@ -613,6 +613,28 @@ fn what_finds_no_room_is_counted_and_all_else_is_written_once_it_can_be() {
 }
 
 #[test]
+fn all_that_the_first_audit_of_a_large_estate_tells_finds_room() {
+    let (_folder, path) = folder();
+    let (journal, _) = open(&path);
+    let clock = Clock::start();
+    let began = clock.now();
+    // Each of 10,000 domains has another status, and lost two records.
+    let entries = (0..10_000).flat_map(|number| {
+        let domain = domain(number);
+        let told = |kind| Entry::Event(event(began, kind, &domain, json!({ "number": number })));
+        let vanished = told(EventKind::Vanished);
+        [vanished.clone(), vanished, told(EventKind::Status), status(&domain, Status::Critical)]
+    });
+    journal.record(entries.collect());
+    journal.close();
+    let took = clock.now().duration_since(began);
+    let (journal, remembered) = open(&path);
+    eprintln!("kept in {took:?}, read in {:?}", clock.now().duration_since(began) - took);
+    let told = journal.events(&ALL).expect("readable");
+    assert_eq!((remembered.statuses.len(), told.len()), (10_000, 30_000));
+}
+
+#[test]
 fn nobody_waits_for_a_database_that_another_locks() {
     let (_folder, path) = folder();
     let (journal, _) = open(&path);

@@ -126,32 +126,37 @@ impl Reader {
         let kinds = if query.kinds.is_empty() { EventKind::ALL } else { &query.kinds };
         let kinds = listed(kinds.iter().map(|kind| schema::code(*kind)));
         let about = if query.domains.is_empty() && query.hosts.is_empty() {
-            "id >= ?1 AND id < ?2".to_owned()
+            WINDOW.to_owned()
         } else {
-            let domains = self.numbers(query.domains.iter().map(Name::as_str))?;
-            let hosts = self.numbers(query.hosts.iter().map(ToString::to_string))?;
-            let started = schema::code(EventKind::Started);
-            let by = |index: &str, that: &str| {
-                format!(
-                    "SELECT id FROM events INDEXED BY {index} \
-                     WHERE {that} AND kind IN ({kinds}) AND id >= ?1 AND id < ?2"
-                )
-            };
-            let mut branches = vec![by("events_of_start", &format!("kind = {started}"))];
-            // No index finds what is among none.
-            if !domains.is_empty() {
-                branches.push(by("events_of_domain", &format!("domain IN ({domains})")));
-            }
-            if !hosts.is_empty() {
-                let that = format!("domain IS NULL AND host IN ({hosts})");
-                branches.push(by("events_of_host", &that));
-            }
-            format!("id IN ({})", branches.join(" UNION ALL "))
+            format!("id IN ({})", self.found(query, &kinds)?)
         };
         Ok(format!(
             "SELECT at, kind, domain, host, servers, evidence FROM events \
              WHERE {about} AND at >= ?3 AND kind IN ({kinds}) ORDER BY id DESC LIMIT ?4"
         ))
+    }
+
+    /// The statement for the numbers of the events in the window that are about what is named. Indices
+    /// answer it alone: the events themselves are read in their order on the disk, and only those.
+    fn found(&self, query: &EventQuery, kinds: &str) -> rusqlite::Result<String> {
+        let domains = self.numbers(query.domains.iter().map(Name::as_str))?;
+        let hosts = self.numbers(query.hosts.iter().map(ToString::to_string))?;
+        let by = |index: &str, that: &str| {
+            format!(
+                "SELECT id FROM events INDEXED BY {index} \
+                 WHERE {that} AND kind IN ({kinds}) AND {WINDOW}"
+            )
+        };
+        let started = schema::code(EventKind::Started);
+        let mut parts = vec![by("events_of_start", &format!("kind = {started}"))];
+        // No index finds what is among none.
+        if !domains.is_empty() {
+            parts.push(by("events_of_domain", &format!("domain IN ({domains})")));
+        }
+        if !hosts.is_empty() {
+            parts.push(by("events_of_host", &format!("domain IS NULL AND host IN ({hosts})")));
+        }
+        Ok(parts.join(" UNION ALL "))
     }
 
     /// The numbers of those texts that the journal knows, as a list in SQL.
@@ -169,6 +174,8 @@ impl Reader {
         JournalError::Database { path: self.path.clone(), doing: "read", source }
     }
 }
+
+const WINDOW: &str = "id >= ?1 AND id < ?2";
 
 const HOSTS_OF: &str = "
     SELECT DISTINCT hosts.text
@@ -236,4 +243,37 @@ fn immutable(path: &Path) -> String {
         }
     }
     address + "?immutable=1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_lead_to_the_events_of_a_query() {
+        let (mut connection, path) = (Connection::open_in_memory().expect("memory"), Path::new(""));
+        schema::migrate(&mut connection, path, MIGRATIONS).expect("a journal");
+        connection
+            .execute("INSERT INTO names VALUES (1, 'a.test'), (2, 'k:1')", [])
+            .expect("names");
+        let reader = Reader { connection, path: path.to_owned() };
+        let domains = vec![Name::parse("a.test").expect("a name")];
+        let hosts = Vec::from_iter(host_of("k:1"));
+        let kinds = vec![EventKind::Status, EventKind::Started];
+        for query in [
+            EventQuery::default(),
+            EventQuery { kinds: kinds.clone(), ..EventQuery::default() },
+            EventQuery { domains: domains.clone(), ..EventQuery::default() },
+            EventQuery { domains, hosts, kinds, ..EventQuery::default() },
+        ] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", reader.sql(&query).expect("SQL"));
+            let mut statement = reader.connection.prepare(&sql).expect("SQL");
+            let steps = statement.query_map([0; 4], |row| row.get(3)).expect("a plan");
+            let steps: Vec<String> = steps.collect::<rusqlite::Result<_>>().expect("steps");
+            let events = steps.iter().filter(|step| step.contains(" events "));
+            let searched = events.clone().filter(|step| step.starts_with("SEARCH"));
+            assert_eq!(searched.count(), events.count(), "{query:?}: {steps:?}");
+            assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "sorted: {steps:?}");
+        }
+    }
 }
