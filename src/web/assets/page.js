@@ -117,8 +117,12 @@
     setTimeout(() => { busy = false; refresh(); }, 1000);
   };
 
+  // A browser has but six connections for a server of HTTP/1.1, and each page that listens holds one: only
+  // those do that somebody sees.
+  let source = null;
   const listen = () => {
-    const source = new EventSource(`${root}/api/v1/events`);
+    if (document.hidden || source) return;
+    source = new EventSource(`${root}/api/v1/events`);
     source.addEventListener("open", () => {
       live.className = "";
       live.textContent = "live";
@@ -131,16 +135,27 @@
       live.className = "lost";
       live.textContent = "not connected";
       // Refused for good: browsers try again only where the connection was lost.
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+      if (source.readyState === EventSource.CLOSED) {
+        source = null;
+        setTimeout(listen, 10000);
+      }
     });
+  };
+  const leave = () => {
+    source?.close();
+    source = null;
   };
 
   live.hidden = false;
   addButtons();
   tick();
   setInterval(tick, 10000);
-  document.addEventListener("visibilitychange", refresh);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) leave();
+    else listen();
+  });
   document.addEventListener("selectionchange", refresh);
-  addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", listen);
   listen();
 })();
