@@ -34,8 +34,9 @@ pub fn estate(snapshot: &Snapshot) -> Vec<u8> {
     all
 }
 
-fn write_estate(snapshot: &Snapshot, leave: &mut dyn FnMut(&[u8])) {
-    let mut text = Text::new(snapshot.vantage.clone(), leave);
+/// The same piece by piece, so that the whole text, kilobytes a domain, is never held.
+pub fn write_estate(snapshot: &Snapshot, leave: &mut dyn FnMut(&[u8])) {
+    let mut text = Text::of(snapshot, leave);
     for (definition, fill) in ESTATE {
         fill(snapshot, &mut text.family(definition));
     }
