@@ -84,22 +84,25 @@ fn compare() -> Option<bool> {
     Some(is_linear(folder.path(), server.address())? && holds)
 }
 
-/// Whether the whole cycle costs the same a domain, however many there are: all that the process takes,
-/// divided by its domains. What each domain costs beyond a process with a single one is told beside it.
+/// Whether the whole cycle costs the same a domain, however many there are. What counts is how much more
+/// a process with so many costs than one with a single domain: a start has its price, whatever follows. All
+/// that the process takes, divided by its domains, is told beside it.
 fn is_linear(folder: &Path, server: SocketAddr) -> Option<bool> {
     let [one, small, middle, large] = measure_sizes(folder, server)?;
     let each = |cpu: f64, domains: usize| {
         cpu * 1e6 / f64::from(u32::try_from(domains).expect("a small number"))
     };
-    let plain = each(middle, DOMAINS);
+    let [marginal_of_middle, plain_of_middle] =
+        [each(middle - one, DOMAINS - 1), each(middle, DOMAINS)];
     let mut holds = true;
     for (domains, cpu) in SIZES.into_iter().zip([small, middle, large]) {
-        let (is, marginal) = (each(cpu, domains), each(cpu - one, domains - 1));
-        let off = is / plain - 1.0;
+        let (marginal, plain) = (each(cpu - one, domains - 1), each(cpu, domains));
+        let off = marginal / marginal_of_middle - 1.0;
         println!(
-            "{domains:6} domains: CPU {cpu:.4} s, {is:.1} us each, {:+.0} % (at most {:.0}); {marginal:.1} us each beyond the {one:.4} s of one",
+            "{domains:6} domains: CPU {cpu:.4} s; {marginal:.1} us each beyond the {one:.4} s of one, {:+.0} % (at most {:.0}); {plain:.1} us each with it, {:+.0} %",
             100.0 * off,
-            100.0 * MOST_OFF
+            100.0 * MOST_OFF,
+            100.0 * (plain / plain_of_middle - 1.0)
         );
         holds &= off.abs() <= MOST_OFF;
     }
