@@ -1,29 +1,29 @@
-//! The pages, in a real Chromium.
+//! The pages, in a real Chromium and over plain HTTP.
 
+#[path = "page/axe.rs"]
+mod axe;
 #[path = "peers/chromium.rs"]
 mod chromium;
 #[path = "peers/daemon.rs"]
 mod daemon;
+#[path = "page/estate.rs"]
+mod estate;
+#[path = "page/http.rs"]
+mod http;
 #[path = "peers/lab.rs"]
 mod lab;
+#[path = "page/live.rs"]
+mod live;
+#[path = "peers/npm.rs"]
+mod npm;
 #[path = "peers/program.rs"]
 mod program;
+#[path = "page/reading.rs"]
+mod reading;
+#[path = "page/views.rs"]
+mod views;
 
-#[test]
-fn smoke() {
-    let estate = daemon::Daemon::start("[[domain]]\nname=\"a.test\"\n[[resolver]]\nname=\"r\"\nservers=[\"127.0.0.1:1\"]\n");
-    let browser = chromium::Chromium::start();
-    browser.goto(&format!("http://{}/", estate.address()));
-    println!("{:?} {:?} {:?}", browser.complaints(), browser.title(), browser.all("a", "href"));
-    browser.resize(360, 700);
-    println!("{}", browser.script("return [innerWidth, document.documentElement.scrollWidth, window.isSecureContext]"));
-    browser.prefer(chromium::Colours::Dark);
-    println!("{}", browser.script("return matchMedia('(prefers-color-scheme: dark)').matches"));
-    browser.press(fantoccini::key::Key::Tab);
-    println!("{}", browser.script("return document.activeElement.outerHTML"));
-    browser.forbid_scripts();
-    browser.goto(&format!("http://{}:{}/", chromium::ELSEWHERE, estate.address().port()));
-    println!("{}", browser.script("return [window.isSecureContext, document.title]"));
-    println!("{}", browser.picture().len());
-    println!("{:?}", browser.complaints());
-}
+use std::time::Duration;
+
+/// Nothing here takes longer, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -119,19 +119,16 @@ impl Chromium {
         self.wait(async { self.client().find(Locator::Css(selector)).await?.text().await })
     }
 
-    /// An attribute or a property of each such element, in the order of the page; empty where it has none.
-    pub fn all(&self, selector: &str, property: &str) -> Vec<String> {
-        let each = format!(
-            "return [...document.querySelectorAll({})].map(e => String(e.getAttribute({p}) ?? e[{p}] ?? ''))",
-            json!(selector),
-            p = json!(property)
-        );
-        serde_json::from_value(self.script(&each)).expect("texts")
+    /// What a JavaScript expression makes of each such element `e`, in the order of the page.
+    pub fn all(&self, selector: &str, expression: &str) -> Vec<String> {
+        let elements = format!("[...document.querySelectorAll({})]", json!(selector));
+        let texts = self.script(&format!("return {elements}.map(e => String({expression}))"));
+        serde_json::from_value(texts).expect("texts")
     }
 
     /// [`Self::all`] of the only such element.
-    pub fn only(&self, selector: &str, property: &str) -> String {
-        let all = self.all(selector, property);
+    pub fn only(&self, selector: &str, expression: &str) -> String {
+        let all = self.all(selector, expression);
         let [only] = &all[..] else { panic!("{selector} on {}: {all:?}", self.url()) };
         only.clone()
     }
@@ -143,10 +140,20 @@ impl Chromium {
 
     /// Presses a key and lets it go.
     pub fn press(&self, key: Key) {
-        let value = char::from(key);
-        let keys = KeyActions::new("keyboard".to_owned())
-            .then(KeyAction::Down { value })
-            .then(KeyAction::Up { value });
+        self.strike(&[char::from(key)]);
+    }
+
+    /// Presses a key while Control is down.
+    pub fn press_with_control(&self, key: char) {
+        self.strike(&[char::from(Key::Control), key]);
+    }
+
+    /// Presses keys one after the other, then lets them go.
+    fn strike(&self, keys: &[char]) {
+        let down = keys.iter().map(|value| KeyAction::Down { value: *value });
+        let up = keys.iter().rev().map(|value| KeyAction::Up { value: *value });
+        let keyboard = KeyActions::new("keyboard".to_owned());
+        let keys = down.chain(up).fold(keyboard, InputSource::then);
         self.wait(self.client().perform_actions(keys));
     }
 
@@ -159,26 +166,27 @@ impl Chromium {
         });
     }
 
-    /// Asks again and again until the page is so.
-    pub fn wait_for<T>(&self, what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
-        wait_for(what, PATIENCE, ask)
+    /// Asks again and again until the page is so; a failure shows where it is.
+    pub fn wait_for<T>(&self, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+        wait_for(what, PATIENCE, || ask().map_err(|last| format!("{last} on {}", self.url())))
     }
 
     /// Makes the window so large, however narrow: 360 is a phone's width.
     pub fn resize(&self, width: u32, height: u32) {
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.devtools("Emulation.setDeviceMetricsOverride", size);
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// Tells pages which colours people like.
     pub fn prefer(&self, colours: Colours) {
         let feature = json!({"name": "prefers-color-scheme", "value": colours.word()});
-        self.devtools("Emulation.setEmulatedMedia", json!({"features": [feature]}));
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
     }
 
     /// Switches off the scripts of pages that are loaded from now on.
     pub fn forbid_scripts(&self) {
-        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true}));
+        self.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
     }
 
     /// What the browser has complained about since this was asked last: errors and warnings of scripts, of
@@ -198,8 +206,8 @@ impl Chromium {
         self.wait(self.client().screenshot())
     }
 
-    /// A command of the DevTools protocol.
-    pub fn devtools(&self, command: &str, parameters: Value) -> Value {
+    /// A command of Chromium's own protocol (CDP).
+    pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.issue(ToChromium("goog/cdp/execute", json!({"cmd": command, "params": parameters})))
     }
 
@@ -228,7 +236,8 @@ impl Drop for Chromium {
     }
 }
 
-/// A command that WebDriver does not have, but chromedriver: what follows the session in its path, and what is posted.
+/// A command that chromedriver has beside the standard ones: what follows the session in its path, and
+/// what is posted.
 #[derive(Debug)]
 struct ToChromium(&'static str, Value);
 
@@ -260,7 +269,9 @@ fn capabilities() -> Value {
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
         "--no-proxy-server",
-        &format!("--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+        &format!(
+            "--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        ),
     ];
     json!({
         "browserName": "chrome",
