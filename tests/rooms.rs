@@ -69,7 +69,7 @@ const RULES: &[Rule] = &[
     free("src/dns/", &["model", "clock", "stats"]),
     free("src/probe/", &["model", "clock", "stats"]),
     free("src/metrics/", &["model", "stats"]),
-    free("src/web/", &["model", "report", "metrics", "journal", "clock", "stats"]),
+    free("src/web/", &["model", "report", "metrics", "journal", "preflight", "clock", "stats"]),
     free("src/demo/", &["model"]),
     free("src/daemon/", EVERYTHING_BUT_CLI),
     free("src/cli/", EVERYTHING_BUT_CLI),

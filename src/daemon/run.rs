@@ -172,7 +172,6 @@ impl Daemon {
             tokens: tokens.subscribe(),
             clock,
             journal: journal.clone(),
-            external_url: plan.web.external_url.clone(),
         };
         let mut observer = Observer::new(plan.clone(), inbox, clock, stats.clone());
         observer.remember(&remembered);

@@ -30,6 +30,11 @@ impl Record {
         self.port == other.port && self.target == other.target
     }
 
+    /// Whether it names this host.
+    pub fn is_of(&self, host: &Host) -> bool {
+        self.port == host.port && self.target == host.target
+    }
+
     /// What counts when two servers are compared: everything but the TTL, which counts down in
     /// caches.
     pub fn identity(&self) -> (&Name, u16, u16, u16) {

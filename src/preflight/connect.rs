@@ -1,9 +1,11 @@
 //! Connect and RPC bind to each address from there.
 
+use std::time::Duration;
+
 use crate::model::plan::Depth;
 use crate::model::preflight::{Cell, Row, Step, StepId, StepState};
 use crate::model::snapshot::{EndpointView, HostStatus, ProfileView};
-use crate::model::{Check, Host, Probe, ProbeOutcome, Reachability};
+use crate::model::{Check, Host, Path, Probe, ProbeOutcome, Reachability, Snapshot};
 
 use super::words::{MOST, listed, short};
 use super::{Scene, summed};
@@ -15,8 +17,8 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
             rows.push(unprobed(scene, &choice.host));
             continue;
         }
-        for endpoint in endpoints(scene, &choice.host) {
-            rows.push(row(scene, &choice.host, endpoint, endpoint.probe.as_deref()?));
+        for endpoint in endpoints(scene.snapshot, scene.profile.path(), &choice.host) {
+            rows.push(row(scene.plan.probe.slow, &choice.host, endpoint, endpoint.probe.as_deref()?));
         }
     }
     if rows.is_empty() {
@@ -33,7 +35,7 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
         }
         state => state,
     };
-    let message = message(scene, &rows);
+    let message = message(scene.plan.probe.depth, &rows);
     Some(Step {
         rows,
         tells: &[
@@ -51,17 +53,19 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
 
 /// The addresses of a host over the profile's path.
 pub(super) fn endpoints<'a>(
-    scene: &Scene<'a>,
+    snapshot: &'a Snapshot,
+    path: &'a Path,
     host: &Host,
 ) -> impl Iterator<Item = &'a EndpointView> {
-    let (hosts, path) = (&scene.snapshot.hosts, scene.profile.path());
+    let hosts = &snapshot.hosts;
     let view = hosts.binary_search_by(|view| view.host.cmp(host)).ok().map(|at| &hosts[at]);
     let endpoints = view.into_iter().flat_map(|view| &view.endpoints);
-    endpoints.filter(move |endpoint| endpoint.path == *path)
+    endpoints.filter(move |endpoint| *endpoint.path == *path)
 }
 
-fn row(scene: &Scene, host: &Host, endpoint: &EndpointView, probe: &Probe) -> Row {
-    let is_slow = probe.connect.is_some_and(|took| took > scene.plan.probe.slow);
+/// `slow` is what a connect may take.
+pub(super) fn row(slow: Duration, host: &Host, endpoint: &EndpointView, probe: &Probe) -> Row {
+    let is_slow = probe.connect.is_some_and(|took| took > slow);
     let state = match (probe.outcome, probe.outcome.reachability()) {
         // Clients live elsewhere.
         _ if probe.lacks_path() => StepState::Unknown,
@@ -105,10 +109,10 @@ fn unprobed(scene: &Scene, host: &Host) -> Row {
     }
 }
 
-fn message(scene: &Scene, rows: &[Row]) -> String {
+pub(super) fn message(depth: Depth, rows: &[Row]) -> String {
     let good = |row: &&Row| row.state < StepState::Unknown;
     let up = rows.iter().filter(good).count();
-    let answers = match scene.plan.probe.depth {
+    let answers = match depth {
         Depth::Rpc => "as KMS",
         Depth::Tcp => "at all (connects only: depth = \"tcp\")",
     };

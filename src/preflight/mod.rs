@@ -15,9 +15,12 @@ mod shares;
 mod source;
 mod suffixes;
 mod verdict;
+mod way;
 mod words;
 
 use std::sync::Arc;
+
+pub use way::way;
 
 use jiff::Timestamp;
 

@@ -11,16 +11,21 @@ use super::Scene;
 use super::words::{MOST, counted, listed, short};
 
 pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
+    let servers = scene.profile.resolver.upstreams.len();
+    let is_told = |domain: &PlannedDomain| answers(view, domain).len() >= servers;
+    let is_asked = view.discoveries().any(|discovery| discovery.end != End::Fixed);
+    let is_complete = !is_asked || scene.profile.search.iter().all(|domain| is_told(domain));
+    is_complete.then(|| of(view))
+}
+
+/// The same of what was seen so far.
+pub(super) fn of(view: &ProfileView) -> Step {
     let Some(search) = view.discoveries().find(|discovery| discovery.end != End::Fixed) else {
         let says = "not asked: a fixed host switches discovery off";
-        return Some(Step::new(StepId::Suffixes, StepState::Skipped, says));
+        return Step::new(StepId::Suffixes, StepState::Skipped, says);
     };
-    let servers = scene.profile.resolver.upstreams.len();
     let told: Vec<(&PlannedDomain, Vec<&AnswerView>)> =
-        scene.profile.search.iter().map(|domain| (&**domain, answers(view, domain))).collect();
-    if told.iter().any(|(_, answers)| answers.len() < servers) {
-        return None;
-    }
+        view.profile.search.iter().map(|domain| (&**domain, answers(view, domain))).collect();
     let differing = |(_, answers): &&(&PlannedDomain, Vec<&AnswerView>)| differ(answers);
     let divided: Vec<String> =
         told.iter().filter(differing).map(|(domain, _)| domain.name.to_string()).collect();
@@ -44,7 +49,7 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
     ]
     .concat();
     let rows = told.iter().flat_map(|(domain, answers)| rows(search, &domain.name, answers));
-    Some(Step {
+    Step {
         rows: rows.collect(),
         client_error: search
             .failure()
@@ -58,7 +63,7 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
             Check::ServerDivergence,
         ],
         ..Step::new(StepId::Suffixes, state, message)
-    })
+    }
 }
 
 fn answers<'v>(view: &'v ProfileView, domain: &PlannedDomain) -> Vec<&'v AnswerView> {

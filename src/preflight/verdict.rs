@@ -12,23 +12,29 @@ use super::connect::endpoints;
 use super::words::{MOST, listed, named, short};
 
 pub(super) fn step(scene: &Scene, view: &ProfileView) -> Step {
-    let parts = parts(view);
+    let remedy = view.discoveries().find_map(|discovery| remedy(scene, discovery));
+    Step {
+        remedy: remedy.map(|remedy| with_clients(scene, remedy)).unwrap_or_default(),
+        ..of(view)
+    }
+}
+
+/// What comes of it, without what mends it.
+pub(super) fn of(view: &ProfileView) -> Step {
     let state = match view.is_served() {
         Some(true) => StepState::Passed,
         Some(false) => StepState::Failed,
         None => StepState::Unknown,
     };
-    let remedy = view.discoveries().find_map(|discovery| remedy(scene, discovery));
     Step {
         client_error: view.client_error(),
-        remedy: remedy.map(|remedy| with_clients(scene, remedy)).unwrap_or_default(),
         tells: &[
             Check::ProfileNoSuffix,
             Check::ProfileNoKms,
             Check::ProfileShadowed,
             Check::ProfilePinned,
         ],
-        ..Step::new(StepId::Verdict, state, parts.join("; "))
+        ..Step::new(StepId::Verdict, state, parts(view).join("; "))
     }
 }
 
@@ -69,7 +75,8 @@ fn remedy(scene: &Scene, discovery: &Discovery) -> Option<String> {
 
 /// Whether a connection to the host did not get an answer of its own: then the way is mended first.
 fn is_lost(scene: &Scene, host: &Host) -> bool {
-    let mut probes = endpoints(scene, host).filter_map(|endpoint| endpoint.probe.as_ref());
+    let mut probes = endpoints(scene.snapshot, scene.profile.path(), host)
+        .filter_map(|endpoint| endpoint.probe.as_ref());
     probes.any(|probe| probe.is_lost_on_the_way())
 }
 

@@ -17,7 +17,7 @@ use super::human::{
 use super::text::listed;
 use crate::model::finding::FindingId;
 use crate::model::snapshot::{DomainEntry, DomainHost, HostStatus, HostView, ProfileEntry};
-use crate::model::{Finding, Profile, Snapshot, Status, Subject};
+use crate::model::{Finding, Name, Profile, Snapshot, Status, Subject};
 
 /// What a snapshot says.
 ///
@@ -25,7 +25,7 @@ use crate::model::{Finding, Profile, Snapshot, Status, Subject};
 /// explains it, and one that passes where no finding is active. What hits no domain is a suite of its own,
 /// named like its subject; so is each profile, with the findings about it.
 pub fn document(snapshot: &Snapshot) -> Document {
-    let report = Report::of(snapshot);
+    let report = Findings::of(snapshot);
     let items = report.items();
     Document {
         title: "kmswatch check".to_owned(),
@@ -41,20 +41,22 @@ pub fn document(snapshot: &Snapshot) -> Document {
 
 /// Each finding of a snapshot as an item, in the snapshot's order.
 pub(super) fn items(snapshot: &Snapshot) -> Vec<Arc<Item>> {
-    Report::of(snapshot).items()
+    Findings::of(snapshot).items()
 }
 
 /// Of a list in a cell or a sentence: with more, a page is not read but searched, and JSON has all.
 const MOST_LISTED: usize = 12;
 
-struct Report<'a> {
+/// The findings of a snapshot, by domain and by cause, and each as an [`Item`].
+pub struct Findings<'a> {
     snapshot: &'a Snapshot,
     index: Index<'a>,
     by_id: HashMap<&'a FindingId, &'a Finding>,
 }
 
-impl<'a> Report<'a> {
-    fn of(snapshot: &'a Snapshot) -> Self {
+impl<'a> Findings<'a> {
+    /// Takes time in proportion to the findings and the domains that they hit.
+    pub fn of(snapshot: &'a Snapshot) -> Self {
         let by_id = snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
         Self { snapshot, index: Index::of(snapshot), by_id }
     }
@@ -123,7 +125,7 @@ impl<'a> Report<'a> {
             let endpoints = hops::endpoints(self.snapshot, &view.host).rows;
             vec![
                 short_host(&view.host).into_owned().into(),
-                Cell::marked(state_of(view.status), view.status.as_str()),
+                Cell::marked(host_state(view.status), view.status.as_str()),
                 bounded(endpoints.iter().map(|row| in_words(row)).collect()),
                 listed(&texts(&view.domains), MOST_LISTED).into(),
             ]
@@ -163,6 +165,32 @@ impl<'a> Report<'a> {
             headers: headers(&["Profile", "Status", "Finds hosts in", "Clients show", "Hosts"]),
             rows: self.snapshot.profiles.iter().map(row).collect(),
         }
+    }
+
+    /// The active findings that hit a domain, worst first.
+    pub fn hits(&self, domain: &Name) -> Vec<&'a Finding> {
+        self.index.hits(domain)
+    }
+
+    /// The findings that hit a domain and that people know of, worst first.
+    pub fn known(&self, domain: &Name) -> &[&'a Finding] {
+        self.index.known(domain)
+    }
+
+    /// The findings that this one explains, also through others.
+    pub fn explained(&self, by: &FindingId) -> &[&'a Finding] {
+        self.index.explained(by)
+    }
+
+    /// Whether a finding is there that explains this one.
+    pub fn has_cause(&self, finding: &Finding) -> bool {
+        finding.suppressed_by.as_ref().is_some_and(|cause| self.by_id.contains_key(cause))
+    }
+
+    /// The item for a page that shows by links whom the finding hits and what it explains.
+    pub fn page_item(&self, finding: &Finding) -> Item {
+        let told = [self.explained_by(finding), known(finding)];
+        Item { details: told.into_iter().flatten().collect(), ..self.item(finding) }
     }
 
     fn item(&self, finding: &Finding) -> Item {
@@ -282,7 +310,8 @@ fn answers_of(entry: &DomainEntry) -> Vec<String> {
     servers.into_iter().map(line).collect()
 }
 
-fn state_of(status: HostStatus) -> State {
+/// What a host's status counts as.
+pub fn host_state(status: HostStatus) -> State {
     match status {
         HostStatus::Up => State::Passed,
         HostStatus::Degraded => State::Warning,

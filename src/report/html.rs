@@ -11,6 +11,7 @@ pub fn html(document: &Document) -> String {
     page.markup(HEAD);
     page.text(&document.verdict);
     page.markup("</title>\n<style>\n");
+    page.markup(include_str!("colors.css"));
     page.markup(include_str!("html.css"));
     page.markup("</style>\n</head>\n<body>\n<main>\n");
     page.header(document);

@@ -71,6 +71,11 @@ pub fn json_findings(snapshot: &Snapshot) -> impl Serialize {
     Each::<_, FindingJson>::of(&snapshot.findings)
 }
 
+/// The report's `profiles` alone: an array.
+pub fn json_profiles(snapshot: &Snapshot) -> impl Serialize {
+    Each::<_, ProfileJson>::of(&snapshot.profiles)
+}
+
 /// A document as text, with a newline at its end.
 ///
 /// # Panics

@@ -71,7 +71,7 @@ pub(super) fn closing(preflight: &Preflight) -> String {
 }
 
 /// Who is played from where: `from 10.40.7.250%eth1, asking 10.0.0.53 and 10.0.0.54`.
-pub(super) fn played(profile: &Profile) -> String {
+pub fn played(profile: &Profile) -> String {
     let Path { source, interface, client_subnet } = &**profile.path();
     let source = source.map(|source| format!("from {source}"));
     let interface = interface.as_ref().map(|interface| format!("by {interface}"));
@@ -150,7 +150,8 @@ fn section(run: &ProfileRun) -> Section {
     }
 }
 
-fn item(step: &Step) -> Item {
+/// A step as an item: its rows are its evidence.
+pub fn item(step: &Step) -> Item {
     let table = Table {
         caption: "What was seen".to_owned(),
         headers: step.id.columns().iter().map(|column| header(column)).collect(),

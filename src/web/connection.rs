@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +17,34 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Limited<L> {
     listener: L,
     free: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
+}
+
+/// Who connected, and the place that the connection takes.
+#[derive(Debug, Clone)]
+pub(super) struct Guest {
+    pub(super) peer: Peer,
+    pub(super) seat: Arc<Seat>,
+}
+
+/// The place of a connection, until it closes: one of few for requests, or of others for those who only
+/// listen, and would keep everybody else out.
+#[derive(Debug)]
+pub(super) struct Seat {
+    held: Mutex<OwnedSemaphorePermit>,
+    listeners: Arc<Semaphore>,
+}
+
+impl Seat {
+    /// Moves to a listener's place; false where none is free.
+    pub(super) fn listen(&self) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(held.semaphore(), &self.listeners) {
+            return true;
+        }
+        let place = self.listeners.clone().try_acquire_owned();
+        place.map(|place| *held = place).is_ok()
+    }
 }
 
 /// How somebody connected.
@@ -34,17 +62,20 @@ pub(super) struct Connection<S> {
     deadline: Pin<Box<Sleep>>,
     /// Nothing was read since the last answer: what comes next begins a request.
     between_requests: bool,
-    _held: OwnedSemaphorePermit,
+    seat: Arc<Seat>,
 }
 
 /// A few Prometheus servers, people and scripts; each may cost a rendered report of memory.
 const MOST_CONNECTIONS: usize = 128;
+/// Browsers that show a page; each costs a socket and a few kilobytes.
+const MOST_LISTENERS: usize = 512;
 /// Longer than the usual scrape interval, so that a scraper's connection stays open.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 impl<L> Limited<L> {
     pub(super) fn new(listener: L) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(MOST_CONNECTIONS)) }
+        let [free, listeners] = [MOST_CONNECTIONS, MOST_LISTENERS].map(Semaphore::new).map(Arc::new);
+        Self { listener, free, listeners }
     }
 }
 
@@ -55,7 +86,8 @@ impl<L: Listener> Listener for Limited<L> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let held = self.free.clone().acquire_owned().await.expect("nobody closes the semaphore");
         let (stream, peer) = self.listener.accept().await;
-        (Connection::new(stream, held), peer)
+        let seat = Seat { held: Mutex::new(held), listeners: self.listeners.clone() };
+        (Connection::new(stream, Arc::new(seat)), peer)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -63,22 +95,22 @@ impl<L: Listener> Listener for Limited<L> {
     }
 }
 
-impl Connected<IncomingStream<'_, Limited<TcpListener>>> for Peer {
-    fn connect_info(_: IncomingStream<'_, Limited<TcpListener>>) -> Self {
-        Self::Network
+impl Connected<IncomingStream<'_, Limited<TcpListener>>> for Guest {
+    fn connect_info(stream: IncomingStream<'_, Limited<TcpListener>>) -> Self {
+        Self { peer: Peer::Network, seat: stream.io().seat.clone() }
     }
 }
 
-impl Connected<IncomingStream<'_, Limited<UnixListener>>> for Peer {
-    fn connect_info(_: IncomingStream<'_, Limited<UnixListener>>) -> Self {
-        Self::Socket
+impl Connected<IncomingStream<'_, Limited<UnixListener>>> for Guest {
+    fn connect_info(stream: IncomingStream<'_, Limited<UnixListener>>) -> Self {
+        Self { peer: Peer::Socket, seat: stream.io().seat.clone() }
     }
 }
 
 impl<S> Connection<S> {
-    fn new(stream: S, held: OwnedSemaphorePermit) -> Self {
+    fn new(stream: S, seat: Arc<Seat>) -> Self {
         let deadline = Box::pin(tokio::time::sleep(PATIENCE));
-        Self { stream, deadline, between_requests: true, _held: held }
+        Self { stream, deadline, between_requests: true, seat }
     }
 
     fn renew(&mut self) {

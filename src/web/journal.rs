@@ -31,7 +31,8 @@ pub(super) async fn journal(State(app): State<Arc<App>>, RawQuery(query): RawQue
 }
 
 /// Reads a query string, `application/x-www-form-urlencoded`.
-fn parse(query: &[u8], now: Timestamp) -> Result<EventQuery, String> {
+/// What is asked for; the last week, where nothing is said of time.
+pub(super) fn parse(query: &[u8], now: Timestamp) -> Result<EventQuery, String> {
     let mut wanted = EventQuery { since: None, limit: USUAL, ..EventQuery::default() };
     let mut since = Moment::Away(WEEK);
     for (key, value) in form_urlencoded::parse(query) {

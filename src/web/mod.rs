@@ -1,12 +1,15 @@
-//! HTTP: metrics, JSON and the control paths (contract, design section 10).
+//! HTTP: the pages, metrics, JSON and the control paths (contract, design section 10).
 //!
 //! Everything is read from the latest snapshot; no request causes traffic, but `/probe`. What takes long in a large
 //! estate is made once a snapshot, away from the runtime's threads.
 
 mod acks;
+mod assets;
 mod connection;
 mod encoding;
+mod events;
 mod journal;
+mod pages;
 mod probe;
 mod question;
 mod reload;
@@ -30,7 +33,7 @@ use crate::model::moment::Moment;
 use crate::model::plan::Tokens;
 use crate::model::{Name, Snapshot};
 use crate::stats::Stats;
-use connection::{Limited, Peer};
+use connection::{Guest, Limited};
 pub use question::{Question, patience};
 pub use socket::{Socket, SocketError};
 
@@ -53,8 +56,6 @@ pub struct Site {
     pub clock: Clock,
     /// What appeared, changed and vanished.
     pub journal: Arc<Journal>,
-    /// Where people reach the server, without a trailing slash; empty where unknown.
-    pub external_url: String,
 }
 
 /// Somebody wants the config to be read again.
@@ -127,7 +128,7 @@ pub async fn serve(
         // Whoever tells may be gone: that tells as much.
         let _ = told.wait_for(|is_told| *is_told).await;
     };
-    let service = routes::router(site).into_make_service_with_connect_info::<Peer>();
+    let service = routes::router(site, stop.subscribe()).into_make_service_with_connect_info::<Guest>();
     let network = axum::serve(Limited::new(listener), service.clone())
         .with_graceful_shutdown(stopped(stop.subscribe()))
         .into_future();

@@ -13,10 +13,11 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post, put};
-use tokio::sync::Semaphore;
+use axum::routing::{get, post, put};
+use tokio::sync::{Semaphore, watch};
 
-use super::{Site, acks, encoding, journal, probe, reload};
+use super::pages::{self, View};
+use super::{Site, acks, assets, encoding, events, journal, probe, reload};
 use crate::metrics::{Encoding, Exposition, PerSnapshot};
 use crate::model::{Name, Snapshot};
 use crate::report;
@@ -28,19 +29,30 @@ pub(super) struct App {
     documents: PerSnapshot<Documents>,
     renders: Arc<Semaphore>,
     pub(super) probes: Semaphore,
+    pub(super) pages: PerSnapshot<pages::Made>,
+    pub(super) events: events::Events,
 }
 
-/// Every path of the contract; those that this version does not build say so.
-pub(super) fn router(site: Site) -> Router {
+/// Every path of the contract.
+pub(super) fn router(site: Site, stop: watch::Receiver<bool>) -> Router {
     let app = App {
         exposition: Exposition::new(site.stats.clone()),
         documents: PerSnapshot::default(),
         renders: Arc::new(Semaphore::new(MOST_RENDERS)),
         probes: Semaphore::new(MOST_PROBES),
+        pages: PerSnapshot::default(),
+        events: events::Events::start(site.snapshots.clone(), stop),
         site,
     };
-    let mut router = Router::new()
-        .route("/", get(front))
+    Router::new()
+        .route("/", pages::route(View::Domains))
+        .route("/hosts", pages::route(View::Hosts))
+        .route("/findings", pages::route(View::Findings))
+        .route("/profiles", pages::route(View::Profiles))
+        .route("/journal", pages::route(View::Journal))
+        .route("/domains/{name}", get(pages::page))
+        .route("/badge/{name}", get(pages::badge))
+        .route("/assets/{name}", get(assets::asset))
         .route("/metrics", get(metrics))
         .route("/probe", get(probe::probe))
         .route("/sd", document_route(Document::Targets))
@@ -49,30 +61,18 @@ pub(super) fn router(site: Site) -> Router {
         .route("/api/v1/domains/{name}", get(domain))
         .route("/api/v1/hosts", document_route(Document::Hosts))
         .route("/api/v1/findings", document_route(Document::Findings))
+        .route("/api/v1/profiles", document_route(Document::Profiles))
         .route("/api/v1/journal", get(journal::journal))
+        .route("/api/v1/events", get(events::events))
         .route(
             "/api/v1/acks/{id}",
             put(acks::put).delete(acks::delete).layer(DefaultBodyLimit::max(acks::MOST_BODY)),
         )
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload::reload));
-    for path in NOT_BUILT {
-        router = router.route(path, any(not_built));
-    }
-    router.fallback(not_found).layer(map_response(secured)).with_state(Arc::new(app))
+        .route("/-/reload", post(reload::reload))
+        .fallback(not_found).layer(map_response(secured)).with_state(Arc::new(app))
 }
-
-/// Paths of the contract that later versions answer.
-const NOT_BUILT: [&str; 7] = [
-    "/domains/{name}",
-    "/hosts",
-    "/findings",
-    "/profiles",
-    "/journal",
-    "/api/v1/events",
-    "/badge/{name}",
-];
 
 /// Rendering a large estate takes a core; some must be left for observing.
 const MOST_RENDERS: usize = 2;
@@ -82,7 +82,7 @@ const MOST_PROBES: usize = 64;
 
 /// The documents of one snapshot, as far as somebody asked for them.
 #[derive(Default)]
-struct Documents([OnceLock<Bytes>; 5]);
+struct Documents([OnceLock<Bytes>; 6]);
 
 /// A JSON document of the whole estate.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +91,7 @@ enum Document {
     Domains,
     Hosts,
     Findings,
+    Profiles,
     Targets,
 }
 
@@ -101,13 +102,14 @@ impl Document {
             Self::Domains => report::json_text(&report::json_domains(snapshot)),
             Self::Hosts => report::json_text(&report::json_hosts(snapshot)),
             Self::Findings => report::json_text(&report::json_findings(snapshot)),
+            Self::Profiles => report::json_text(&report::json_profiles(snapshot)),
             Self::Targets => report::json_text(&report::targets(snapshot)),
         }
     }
 }
 
 impl App {
-    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.site.snapshots.borrow().clone()
     }
 
@@ -126,34 +128,6 @@ impl App {
         });
         task.await.map_err(|_| internal)
     }
-}
-
-async fn front(State(app): State<Arc<App>>) -> String {
-    let url = &app.site.external_url;
-    let state = app.snapshot().map_or_else(
-        || "The first audit is under way.".to_owned(),
-        |snapshot| format!("{} (audited {:.0})", report::verdict(&snapshot), snapshot.at),
-    );
-    format!(
-        "kmswatch {} watches that Windows and Office machines can find and reach their KMS hosts.\n\
-         \n\
-         {state}\n\
-         \n\
-         {url}/metrics              for Prometheus\n\
-         {url}/probe?domain=NAME    observes a domain now, and shows its metrics; &server=… asks one server\n\
-         {url}/sd                   the KMS hosts as targets, for Prometheus' http_sd_configs\n\
-         {url}/api/v1/report        everything as JSON; parts of it:\n\
-         {url}/api/v1/domains       {url}/api/v1/domains/NAME\n\
-         {url}/api/v1/hosts\n\
-         {url}/api/v1/findings\n\
-         {url}/api/v1/journal       what changed; ?domain=NAME&since=7d&kind=KIND&limit=N\n\
-         {url}/-/healthy            whether the process lives\n\
-         {url}/-/ready              whether the first audit is done\n\
-         by the unix socket, or with a token:\n\
-         PUT, DELETE {url}/api/v1/acks/ID   a finding is known, or not any more (kmswatch ack, unack)\n\
-         POST {url}/-/reload        reads the config again\n",
-        env!("CARGO_PKG_VERSION"),
-    )
 }
 
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, StatusCode> {
@@ -211,10 +185,6 @@ pub(super) fn not_ready() -> Response {
     response
 }
 
-async fn not_built() -> Response {
-    error(StatusCode::NOT_IMPLEMENTED, "not in this version")
-}
-
 async fn not_found(uri: Uri) -> Response {
     error(StatusCode::NOT_FOUND, &format!("nothing is at {}; / says what there is", uri.path()))
 }
@@ -224,12 +194,12 @@ pub(super) fn error(status: StatusCode, message: &str) -> Response {
     (status, JSON_TYPE, body).into_response()
 }
 
-/// Nothing here is a page that loads or runs anything, or that a cache should keep.
+/// Nothing is guessed or kept, and nothing runs or is loaded, unless the answer says what may be.
 async fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    headers.insert(CONTENT_SECURITY_POLICY, policy);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy);
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -13,7 +13,7 @@ use crate::model::plan::{JournalSettings, Token};
 use crate::report::{self, fixture};
 
 /// A server on loopback, and all that its owner holds.
-struct Served {
+pub(super) struct Served {
     address: SocketAddr,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reloads: mpsc::Receiver<ReloadRequest>,
@@ -27,14 +27,13 @@ struct Served {
     server: JoinHandle<io::Result<()>>,
 }
 
-async fn served(snapshot: Option<Snapshot>) -> Served {
+pub(super) async fn served(snapshot: Option<Snapshot>) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let (snapshots, receiver) = watch::channel(snapshot.map(Arc::new));
     let (reload, reloads) = mpsc::channel(1);
     let (probe, probes) = mpsc::channel(1);
     let (shutdown, stopped) = oneshot::channel();
-    let external_url = "https://kms.example".to_owned();
     let clock = Clock::start();
     let (journal, _) = Journal::open(&JournalSettings::default(), clock).expect("in memory");
     let journal = Arc::new(journal);
@@ -54,7 +53,6 @@ async fn served(snapshot: Option<Snapshot>) -> Served {
         tokens: known,
         clock,
         journal: journal.clone(),
-        external_url,
     };
     let server = tokio::spawn(serve(listener, socket, site, async {
         let _ = stopped.await;
@@ -79,19 +77,19 @@ const TOKEN: &str = "0123456789abcdef";
 const TRUSTED: &str = "Authorization: Bearer 0123456789abcdef\r\n";
 
 #[derive(Debug)]
-struct Reply {
-    status: u16,
+pub(super) struct Reply {
+    pub(super) status: u16,
     head: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Reply {
     /// A header's value; names are lower-case on hyper's wire.
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("UTF-8")
     }
 
@@ -102,11 +100,11 @@ impl Reply {
 }
 
 impl Served {
-    async fn get(&self, path: &str) -> Reply {
+    pub(super) async fn get(&self, path: &str) -> Reply {
         get(self.address, path).await
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str) -> Reply {
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &str) -> Reply {
         ask(self.address, method, path, headers).await
     }
 }
@@ -158,20 +156,16 @@ async fn before_the_first_audit_only_what_needs_none_is_answered() {
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("\nkmswatch_build_info{"));
     assert!(!metrics.text().contains("kmswatch_srv_"));
-    assert!(served.get("/").await.text().contains("\nThe first audit is under way.\n"));
+    for path in ["/", "/hosts", "/findings?q=x", "/profiles", "/journal", "/domains/x.example"] {
+        let page = served.get(path).await;
+        assert_eq!((page.status, page.header("retry-after")), (503, Some("2")), "{path}");
+        assert!(page.text().contains("The first audit is under way."), "{path}");
+    }
+    let badge = served.get("/badge/x.example.svg").await;
+    assert!(badge.status == 503 && badge.text().contains("not audited yet"));
     served.snapshots.send_replace(Some(Arc::new(fixture::healthy())));
     assert_eq!(served.get("/-/ready").await.status, 200);
     assert!(served.get("/metrics").await.text().contains("kmswatch_srv_records{"));
-}
-
-#[tokio::test]
-async fn the_front_page_says_what_there_is_and_how_it_stands() {
-    let reply = served(Some(fixture::troubled())).await.get("/").await;
-    assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
-    let text = reply.text();
-    assert!(text.contains("\n3 of 5 domains have trouble: "), "{text}");
-    assert!(text.contains(" (audited 2026-03-01T12:00:00Z)\n"), "{text}");
-    assert!(text.contains("\nhttps://kms.example/metrics "), "{text}");
 }
 
 #[tokio::test]
@@ -263,21 +257,8 @@ async fn the_api_serves_the_report_and_its_parts() {
 }
 
 #[tokio::test]
-async fn what_is_not_built_and_what_is_not_there_are_told_apart() {
+async fn what_is_not_there_and_what_is_not_allowed_are_told_apart() {
     let served = served(Some(fixture::healthy())).await;
-    for path in [
-        "/domains/x",
-        "/hosts",
-        "/findings?q=a",
-        "/profiles",
-        "/journal",
-        "/api/v1/events",
-        "/badge/x.svg",
-    ] {
-        let reply = served.get(path).await;
-        assert_eq!(reply.status, 501, "{path}");
-        assert_eq!(reply.json()["error"], "not in this version");
-    }
     assert_eq!(served.ask("GET", "/api/v1/acks/ID", "").await.status, 405);
     for path in ["/x", "/api", "/api/v1/", "/metrics/x", "//"] {
         assert_eq!(served.get(path).await.status, 404, "{path}");
@@ -288,7 +269,7 @@ async fn what_is_not_built_and_what_is_not_there_are_told_apart() {
 #[tokio::test]
 async fn head_has_no_body_and_every_answer_is_secured() {
     let served = served(Some(fixture::healthy())).await;
-    for path in ["/", "/metrics", "/api/v1/report", "/-/ready", "/nothing", "/sd"] {
+    for path in ["/metrics", "/api/v1/report", "/-/ready", "/nothing", "/sd"] {
         let [head, get] = [served.ask("HEAD", path, "").await, served.get(path).await];
         assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"));

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use subtle::ConstantTimeEq;
 
-use super::connection::Peer;
+use super::connection::{Guest, Peer};
 use super::routes::{App, error};
 use crate::model::plan::{Token, Tokens};
 
@@ -25,7 +25,7 @@ impl FromRequestParts<Arc<App>> for Trusted {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
-        let peer = parts.extensions.get().map(|ConnectInfo(peer)| *peer);
+        let peer = parts.extensions.get().map(|ConnectInfo(Guest { peer, .. })| *peer);
         if peer == Some(Peer::Socket) {
             return Ok(Self { name: "the socket".into() });
         }

@@ -131,7 +131,7 @@ pub(in crate::report) fn named(finding: &Finding) -> String {
 }
 
 /// The subject without its kind.
-pub(in crate::report) fn what(finding: &Finding) -> String {
+pub fn what(finding: &Finding) -> String {
     let subject = finding.subject.to_string();
     subject.split_once(':').map_or_else(|| subject.clone(), |(_, what)| what.to_owned())
 }

@@ -105,7 +105,8 @@ fn endpoint_row(endpoint: &EndpointView, host: &Host) -> Vec<String> {
     vec![address, probe.outcome.to_string(), connected, circumstances(probe)]
 }
 
-fn circumstances(probe: &Probe) -> String {
+/// What else is known of a probe: who rejected it, and why.
+pub fn circumstances(probe: &Probe) -> String {
     let detail = probe.detail.as_deref().map(clean).unwrap_or_default();
     match probe.rejected_by {
         Some(by) if detail.is_empty() => format!("rejected by {by}"),
@@ -115,7 +116,7 @@ fn circumstances(probe: &Probe) -> String {
 }
 
 /// Whom, and from where if not by the default path.
-pub(in crate::report) fn from(whom: &str, path: &Path) -> String {
+pub fn from(whom: &str, path: &Path) -> String {
     let path = path.to_string();
     if path.is_empty() { whom.to_owned() } else { format!("{whom} from {path}") }
 }
@@ -126,7 +127,7 @@ fn view<'a>(snapshot: &'a Snapshot, host: &Host) -> Option<&'a HostView> {
 }
 
 /// As a person reads it.
-pub(in crate::report) fn short_duration(duration: Duration) -> String {
+pub fn short_duration(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{:.1} ms", duration.as_secs_f64() * 1e3)
     } else {

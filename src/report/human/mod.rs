@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use index::Index;
-pub use verdict::verdict;
+pub use verdict::{profiles as profiles_verdict, verdict};
 
 use super::document::State;
 use super::text::{counted, listed, width_of};
@@ -276,14 +276,14 @@ impl Ink {
 }
 
 /// The domains, the worst first, else by name.
-pub(super) fn worst_first(snapshot: &Snapshot) -> Vec<&DomainEntry> {
+pub fn worst_first(snapshot: &Snapshot) -> Vec<&DomainEntry> {
     let mut entries: Vec<&DomainEntry> = snapshot.domains.iter().collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.status));
     entries
 }
 
 /// What of a domain was not looked at.
-pub(super) fn left_out(entry: &DomainEntry) -> Vec<String> {
+pub fn left_out(entry: &DomainEntry) -> Vec<String> {
     let left_out = entry.view.left_out;
     let beyond = [
         (left_out.records, "records"),
@@ -295,7 +295,7 @@ pub(super) fn left_out(entry: &DomainEntry) -> Vec<String> {
 }
 
 /// What stands in a domain's line where no host is published.
-pub(super) fn without_hosts(entry: &DomainEntry) -> &'static str {
+pub fn without_hosts(entry: &DomainEntry) -> &'static str {
     let answers = &entry.view.answers;
     let told = answers.iter().any(|view| view.answer.outcome.is_usable());
     match entry.view.domain.kms {
@@ -312,15 +312,16 @@ pub(super) fn host_and_share(host: &DomainHost) -> String {
 }
 
 /// The port shows only where it is not the usual one.
-pub(super) fn short_host(host: &Host) -> Cow<'_, str> {
+pub fn short_host(host: &Host) -> Cow<'_, str> {
     match host.port {
         KMS_PORT => host.target.as_str().into(),
         _ => host.to_string().into(),
     }
 }
 
-/// Nearly every host has one of these shares, and to round a float in decimal takes long.
-pub(super) fn percent(share: f64) -> Cow<'static, str> {
+/// A part of clients, 0..=1, as people read it.
+// Nearly every host has one of these shares, and to round a float in decimal takes long.
+pub fn percent(share: f64) -> Cow<'static, str> {
     let percent = share * 100.0;
     match percent {
         0.0 => "0 %".into(),

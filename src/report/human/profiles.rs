@@ -83,7 +83,7 @@ fn filled(items: &[String], width: usize) -> Vec<String> {
 
 /// What it counts as; where it cannot be told how its clients fare and no finding says more, unknown.
 /// Clients that fail have no ✔, even where that is accepted.
-pub(in crate::report) fn state_of(entry: &ProfileEntry) -> State {
+pub fn state_of(entry: &ProfileEntry) -> State {
     match entry.view.is_served() {
         None if entry.status < Status::Warning => State::Unknown,
         _ if is_accepted(entry) => State::Info,

@@ -20,7 +20,8 @@ pub fn verdict(snapshot: &Snapshot) -> String {
     }
 }
 
-fn profiles(snapshot: &Snapshot) -> Option<String> {
+/// Which profiles fail, and with what; `None` where there are none.
+pub fn profiles(snapshot: &Snapshot) -> Option<String> {
     let total = snapshot.profiles.len();
     let entries = || snapshot.profiles.iter();
     let failing: Vec<String> = entries()

@@ -1,0 +1,288 @@
+//! `/api/v1/events`: tells whoever listens that something changed which people see, as server-sent events
+//! (HTML Standard, section 9.2). What was merely measured anew is no event.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, State};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::connection::Guest;
+use super::routes::{App, error};
+use crate::model::snapshot::{AnswerView, DomainEntry, EndpointView, HostView};
+use crate::model::{Finding, Snapshot, Status};
+use crate::report;
+
+/// The latest event, for everybody who listens.
+pub(super) struct Events {
+    latest: watch::Receiver<Option<Arc<Told>>>,
+}
+
+/// An event, made once for all.
+#[derive(Debug)]
+struct Told {
+    /// When what people see changed last.
+    changed: Timestamp,
+    text: String,
+}
+
+/// An event as JSON.
+#[derive(Serialize)]
+struct Content<'a> {
+    /// When what people see changed last, as far as is known: a page that is older is out of date.
+    changed: Timestamp,
+    /// The audit's.
+    generation: u64,
+    status: Status,
+    verdict: String,
+    /// What changed since the event before: at most [`MOST_NAMED`] of each; none in the first.
+    domains: Vec<&'a str>,
+    hosts: Vec<String>,
+    findings: Vec<&'a str>,
+}
+
+/// More are not listed: whoever shows so many asks for them.
+const MOST_NAMED: usize = 100;
+/// So that a dead connection is noticed, and no proxy between closes a quiet one.
+const STILL_THERE: Duration = Duration::from_secs(15);
+/// After so long a browser connects again.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// Sends the latest event, and then each as it comes.
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    ConnectInfo(guest): ConnectInfo<Guest>,
+) -> Response {
+    if !guest.seat.listen() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = error(status, "too many listen already");
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
+        return response;
+    }
+    let stream = told(app.events.latest.clone());
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(STILL_THERE)).into_response()
+}
+
+/// Ends when the server does.
+fn told(
+    mut latest: watch::Receiver<Option<Arc<Told>>>,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    latest.mark_changed();
+    stream::unfold(latest, async |mut latest| {
+        loop {
+            latest.changed().await.ok()?;
+            let told = latest.borrow_and_update().clone();
+            if let Some(told) = told {
+                let event = Event::default().event("changed").retry(RETRY);
+                let id = told.changed.as_millisecond().to_string();
+                return Some((Ok(event.id(id).data(&told.text)), latest));
+            }
+        }
+    })
+}
+
+impl Events {
+    /// Follows the snapshots until `stop` says so or is dropped.
+    pub(super) fn start(
+        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let (sender, latest) = watch::channel(None);
+        tokio::spawn(follow(snapshots, stop, sender));
+        Self { latest }
+    }
+}
+
+async fn follow(
+    mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    mut stop: watch::Receiver<bool>,
+    latest: watch::Sender<Option<Arc<Told>>>,
+) {
+    let mut before: Option<Arc<Snapshot>> = None;
+    snapshots.mark_changed();
+    loop {
+        tokio::select! {
+            changed = snapshots.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(|is_told| *is_told) => return,
+        }
+        let Some(after) = snapshots.borrow_and_update().clone() else { continue };
+        let changes = before.as_deref().map(|before| Changes::between(before, &after));
+        if changes.as_ref().is_none_or(|changes| !changes.is_empty()) {
+            latest.send_replace(Some(Arc::new(Told::of(&after, &changes.unwrap_or_default()))));
+        }
+        before = Some(after);
+    }
+}
+
+impl Told {
+    fn of(snapshot: &Snapshot, changes: &Changes) -> Self {
+        let content = Content {
+            changed: snapshot.at,
+            generation: snapshot.generation,
+            status: snapshot.status,
+            verdict: report::verdict(snapshot),
+            domains: names(&changes.domains, |entry| entry.view.domain.name.as_str()),
+            hosts: names(&changes.hosts, |view| view.host.to_string()),
+            findings: names(&changes.findings, |finding| finding.id.as_str()),
+        };
+        // A line: JSON escapes line feeds.
+        let text = serde_json::to_string(&content).unwrap_or_default();
+        Self { changed: snapshot.at, text }
+    }
+}
+
+fn names<'a, T: ?Sized, N>(all: &[&'a T], name: impl Fn(&'a T) -> N) -> Vec<N> {
+    all.iter().take(MOST_NAMED).map(|one| name(one)).collect()
+}
+
+/// What people see differently in a later snapshot. What is gone stands as it was.
+#[derive(Default)]
+struct Changes<'a> {
+    domains: Vec<&'a DomainEntry>,
+    hosts: Vec<&'a HostView>,
+    findings: Vec<&'a Finding>,
+    /// Profiles, or how the journal is.
+    others: bool,
+}
+
+impl<'a> Changes<'a> {
+    fn between(before: &'a Snapshot, after: &'a Snapshot) -> Self {
+        let domains = differing(
+            before.domains.iter(),
+            after.domains.iter(),
+            |one, other| one.view.domain.name.cmp(&other.view.domain.name),
+            is_same_domain,
+        );
+        let hosts = differing(
+            before.hosts.iter(),
+            after.hosts.iter(),
+            |one, other| one.host.cmp(&other.host),
+            |one, other| Arc::ptr_eq(one, other) || is_same_host(one, other),
+        );
+        let others = before.journal != after.journal
+            || before.profiles.len() != after.profiles.len()
+            || before.profiles.iter().zip(&after.profiles).any(|(one, other)| {
+                (one.status, &one.view.windows, &one.view.office)
+                    != (other.status, &other.view.windows, &other.view.office)
+            });
+        Self {
+            domains,
+            hosts: hosts.into_iter().map(|view| &**view).collect(),
+            findings: findings(before, after),
+            others,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.domains.is_empty()
+            && self.hosts.is_empty()
+            && self.findings.is_empty()
+            && !self.others
+    }
+}
+
+/// What of two sorted sequences stands in one alone, or not the same in both; the later where it is in both.
+fn differing<'a, T>(
+    before: impl Iterator<Item = &'a T>,
+    after: impl Iterator<Item = &'a T>,
+    order: impl Fn(&T, &T) -> std::cmp::Ordering,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Vec<&'a T> {
+    let (mut before, mut after) = (before.peekable(), after.peekable());
+    let mut differing = Vec::new();
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (Some(one), Some(other)) => order(one, other),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (None, None) => return differing,
+        };
+        match order {
+            std::cmp::Ordering::Less => differing.extend(before.next()),
+            std::cmp::Ordering::Greater => differing.extend(after.next()),
+            std::cmp::Ordering::Equal => {
+                let pair = before.next().zip(after.next());
+                differing.extend(pair.filter(|(one, other)| !is_same(one, other)).map(|pair| pair.1));
+            }
+        }
+    }
+}
+
+/// But for times, which are measured anew each interval.
+fn is_same_domain(one: &DomainEntry, other: &DomainEntry) -> bool {
+    let (before, after) = (&*one.view, &*other.view);
+    let is_same_past = || {
+        let (before, after) = (&before.seen, &after.seen);
+        let pairs = || before.iter().zip(after);
+        before.len() == after.len()
+            && pairs().all(|(one, other)| one.gone == other.gone && one.host == other.host)
+    };
+    let is_same_now = || {
+        let (before, after) = (&before.answers, &after.answers);
+        before.len() == after.len()
+            && before.iter().zip(after).all(|(one, other)| is_same_answer(one, other))
+    };
+    one.status == other.status
+        && (Arc::ptr_eq(&one.view, &other.view)
+            || before.hosts == after.hosts
+                && before.is_known == after.is_known
+                && before.left_out == after.left_out
+                && is_same_past()
+                && is_same_now())
+}
+
+fn is_same_answer(one: &AnswerView, other: &AnswerView) -> bool {
+    let (before, after) = (&one.answer, &other.answer);
+    let pairs = || before.records.iter().zip(&after.records);
+    Arc::ptr_eq(before, after)
+        || before.outcome == after.outcome
+            && one.upstream == other.upstream
+            && before.records.len() == after.records.len()
+            && pairs().all(|(one, other)| one.identity() == other.identity())
+}
+
+fn is_same_host(one: &HostView, other: &HostView) -> bool {
+    let outcome = |view: &EndpointView| view.probe.as_ref().map(|probe| probe.outcome);
+    let (before, after) = (&one.endpoints, &other.endpoints);
+    one.status == other.status
+        && one.domains == other.domains
+        && before.len() == after.len()
+        && before.iter().zip(after).all(|(one, other)| {
+            one.address == other.address
+                && one.path == other.path
+                && outcome(one) == outcome(other)
+        })
+}
+
+fn is_same_finding(one: &Finding, other: &Finding) -> bool {
+    one.id == other.id
+        && one.severity == other.severity
+        && one.state == other.state
+        && one.domains == other.domains
+}
+
+fn findings<'a>(before: &'a Snapshot, after: &'a Snapshot) -> Vec<&'a Finding> {
+    let pairs = before.findings.iter().zip(&after.findings);
+    let same = pairs.take_while(|(one, other)| {
+        Arc::ptr_eq(one, other) || is_same_finding(one, other)
+    });
+    // Both are sorted alike, so nearly always all of them.
+    let same = same.count();
+    let (before, after) = (&before.findings[same..], &after.findings[same..]);
+    let earlier: HashMap<_, _> = before.iter().map(|finding| (&finding.id, finding)).collect();
+    let later: HashSet<_> = after.iter().map(|finding| &finding.id).collect();
+    let new = after.iter().filter(|finding| {
+        earlier.get(&finding.id).is_none_or(|earlier| !is_same_finding(earlier, finding))
+    });
+    let gone = before.iter().filter(|finding| !later.contains(&finding.id));
+    new.chain(gone).map(|finding| &**finding).collect()
+}

@@ -1,0 +1,112 @@
+//! `/journal`: what changed, the latest first.
+
+use askama::Template;
+use jiff::Timestamp;
+
+use super::query::{Parameter, Query};
+use super::serve::{Look, Refusal, Rendered};
+use super::{Frame, View};
+use crate::model::journal::{Event, EventKind, EventQuery};
+use crate::model::{Name, Status};
+use crate::report::{self, State};
+use crate::web;
+
+pub(super) const TAKES: &[Parameter] = &[
+    Parameter::Text(DOMAIN),
+    Parameter::Text(KIND),
+    Parameter::Text(SINCE),
+    Parameter::Text(LIMIT),
+];
+
+const DOMAIN: &str = "domain";
+const KIND: &str = "kind";
+const SINCE: &str = "since";
+const LIMIT: &str = "limit";
+/// Events on a page, at first.
+const PAGE: usize = 100;
+/// Beyond, `since` and `domain` find what is looked for.
+const MOST: usize = 1000;
+
+#[derive(Template)]
+#[template(path = "journal.html")]
+struct JournalPage<'a> {
+    frame: Frame<'a>,
+    query: &'a Query,
+    sentence: String,
+    kinds: Vec<&'static str>,
+    events: Vec<Row>,
+    more: Option<String>,
+}
+
+/// An event as a page shows it.
+pub(super) struct Row {
+    pub(super) at: Timestamp,
+    pub(super) kind: EventKind,
+    pub(super) state: State,
+    pub(super) domain: Option<Name>,
+    pub(super) message: String,
+}
+
+impl Row {
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            at: event.at,
+            kind: event.kind,
+            state: state_of(event),
+            domain: event.domain.clone(),
+            message: report::event_message(event),
+        }
+    }
+}
+
+pub(super) fn render(look: &Look) -> Rendered {
+    let (query, limit) = events_wanted(look.query, look.now).map_err(Refusal::Wrong)?;
+    let read = look.journal.events(&query);
+    let mut events = read.map_err(|error| Refusal::Failed(error.to_string()))?;
+    let is_more = events.len() > limit;
+    events.truncate(limit);
+    let mut frame = look.frame(View::Journal);
+    frame.json = Some(format!("api/v1/journal{}", look.query.link_with(LIMIT, &limit.to_string())));
+    let page = JournalPage {
+        frame,
+        query: look.query,
+        sentence: match events.len() {
+            0 => "Nothing was recorded that fits.".to_owned(),
+            1 => "One event.".to_owned(),
+            count if is_more => format!("The latest {count} events."),
+            count => format!("{count} events, the latest first."),
+        },
+        kinds: EventKind::ALL.iter().map(|kind| kind.as_str()).collect(),
+        events: events.iter().map(Row::of).collect(),
+        more: (is_more && limit < MOST)
+            .then(|| look.query.link_with(LIMIT, &(limit * 3).min(MOST).to_string())),
+    };
+    Ok(page.render()?)
+}
+
+/// One event more than is shown tells whether there are more.
+fn events_wanted(query: &Query, now: Timestamp) -> Result<(EventQuery, usize), String> {
+    let mut wanted = web::journal::parse(query.encoded().as_bytes(), now)?;
+    if query.get(LIMIT).is_none() {
+        wanted.limit = PAGE;
+    }
+    let limit = wanted.limit;
+    wanted.limit += 1;
+    Ok((wanted, limit))
+}
+
+/// How a change reads: what is worse now, what is better.
+fn state_of(event: &Event) -> State {
+    match event.kind {
+        EventKind::Vanished | EventKind::HostDown => State::Critical,
+        EventKind::ServerFailing | EventKind::Changed => State::Warning,
+        EventKind::Appeared | EventKind::HostUp | EventKind::ServerAnswering => State::Passed,
+        EventKind::Status => {
+            let now = event.evidence.get("status").and_then(serde_json::Value::as_str);
+            let all = [Status::Ok, Status::Info, Status::Warning, Status::Critical];
+            let status = all.into_iter().find(|status| Some(status.as_str()) == now);
+            status.map_or(State::Unknown, Into::into)
+        }
+        _ => State::Info,
+    }
+}

@@ -1,0 +1,131 @@
+//! What the pages show, as served.
+
+use std::sync::Arc;
+
+use crate::report::fixture;
+use crate::web::tests::{Served, served};
+
+async fn troubled() -> Served {
+    served(Some(fixture::troubled())).await
+}
+
+#[tokio::test]
+async fn the_front_page_says_how_it_stands_and_leads_everywhere() {
+    let reply = troubled().await.get("/").await;
+    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
+    let text = reply.text();
+    assert!(text.contains("3 of 5 domains have trouble: "), "{text}");
+    assert!(text.contains("<html lang=\"en\" data-status=\"critical\""), "{text}");
+    let first = text.find("data-domain=\"berlin.example\" data-status=\"critical\"");
+    let last = text.find("data-domain=\"east.example\" data-status=\"ok\"");
+    assert!(first.is_some() && first < last, "the worst first: {text}");
+    for link in ["./hosts", "./findings", "./profiles", "./journal", "domains/berlin.example"] {
+        assert!(text.contains(&format!("href=\"{link}\"")), "{link}");
+    }
+}
+
+#[tokio::test]
+async fn each_view_has_a_strict_policy_and_its_json_beside_it() {
+    let served = troubled().await;
+    for (path, json) in [
+        ("/", "./api/v1/domains"),
+        ("/hosts", "./api/v1/hosts"),
+        ("/findings", "./api/v1/findings"),
+        ("/profiles", "./api/v1/profiles"),
+        ("/journal", "./api/v1/journal?limit=100"),
+        ("/domains/berlin.example", "../api/v1/domains/berlin.example"),
+    ] {
+        let page = served.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.text().contains(&format!("href=\"{json}\"")), "{path}: {}", page.text());
+        let policy = page.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(served.get(json.trim_start_matches('.')).await.status, 200, "{json}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_is_refused_with_words() {
+    let served = troubled().await;
+    let long = format!("/findings?q={}", "x".repeat(10_000));
+    for (path, words) in [
+        (&*long, "q has 10000 characters; write at most 256"),
+        ("/?status=bad", "write ok, info, warning, critical"),
+        ("/?page=x", "write a number from 1"),
+        ("/hosts?q=a&q=b", "q is given twice"),
+        ("/profiles?q=a", "it takes no parameters"),
+        ("/journal?kind=x", "no kind of event"),
+        ("/journal?limit=0", "limit"),
+        ("/domains/berlin.example?x=%3Cb%3E", "it takes no parameters"),
+    ] {
+        let page = served.get(path).await;
+        assert_eq!(page.status, 400, "{path:.60}");
+        assert!(page.text().contains(words), "{path:.60}: {}", page.text());
+        assert!(!page.text().contains("<b>"), "{path:.60}");
+    }
+}
+
+#[tokio::test]
+async fn markup_from_anywhere_is_text() {
+    let mut snapshot = fixture::troubled();
+    let finding = Arc::make_mut(&mut snapshot.findings[0]);
+    finding.message = "<script>alert(1)</script> \u{202e}hidden".to_owned();
+    let served = served(Some(snapshot)).await;
+    for path in ["/", "/findings", "/findings?q=%3Cscript%3E", "/domains/berlin.example"] {
+        let page = served.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(!page.text().contains("<script>alert"), "{path}");
+        assert!(!page.text().contains('\u{202e}'), "{path}");
+    }
+    for name in ["%3Cb%3E", "..%2F", "nope.example", "%FF"] {
+        let page = served.get(&format!("/domains/{name}")).await;
+        assert_eq!(page.status, 404, "{name}");
+        assert!(!page.text().contains("<b>"));
+        assert_eq!(served.get(&format!("/badge/{name}.svg")).await.status, 404, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_badge_says_the_status_in_words() {
+    let served = troubled().await;
+    for (name, words) in [
+        ("berlin.example", "✘ critical"),
+        ("east.example", "✔ ok, 2 of 2 up"),
+        ("south.example", "✘ critical, 0 of 1 up"),
+    ] {
+        let badge = served.get(&format!("/badge/{name}.svg")).await;
+        assert_eq!(badge.header("content-type"), Some("image/svg+xml"));
+        assert!(badge.text().contains(words), "{}", badge.text());
+    }
+}
+
+#[tokio::test]
+async fn filters_leave_what_fits() {
+    let served = troubled().await;
+    let shown = async |path: &str, attribute: &str| {
+        let page = served.get(path).await;
+        let rows = page.text().matches(attribute).count();
+        (page.status, rows)
+    };
+    assert_eq!(shown("/?status=critical", "<tr data-domain").await, (200, 3));
+    assert_eq!(shown("/?q=EAST", "<tr data-domain").await, (200, 2), "by domain or host");
+    assert_eq!(shown("/?q=zzz", "<tr data-domain").await, (200, 0));
+    assert_eq!(shown("/hosts?status=down", "<tr data-host").await, (200, 1));
+    assert_eq!(shown("/findings", "<article class=\"finding").await, (200, 3));
+    assert_eq!(shown("/findings?severity=info", "<article class=\"finding").await, (200, 1));
+    assert_eq!(shown("/findings?state=suppressed", "<article class=\"finding").await, (200, 1));
+}
+
+#[tokio::test]
+async fn assets_are_known_again() {
+    let served = troubled().await;
+    for name in ["style.css", "page.js", "ok.svg", "critical.svg", "unknown.svg"] {
+        let path = format!("/assets/{name}");
+        let reply = served.get(&path).await;
+        let tag = reply.header("etag").expect("a tag").to_owned();
+        assert_eq!((reply.status, reply.header("cache-control")), (200, Some("no-cache")));
+        let again = served.ask("GET", &path, &format!("If-None-Match: {tag}\r\n")).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{name}");
+    }
+    assert_eq!(served.get("/assets/none.css").await.status, 404);
+}
