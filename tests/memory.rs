@@ -16,8 +16,10 @@ use std::path::Path;
 
 use daemon::Daemon;
 use estate::{Estate, LISTED, OWNER};
+use jiff::Timestamp;
+use kmswatch::clock::Clock;
 use program::{Ended, findings_of, kmswatch, set};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn a_record_that_left_while_nobody_watched_is_found_at_start() {
@@ -50,7 +52,54 @@ fn a_record_that_left_while_nobody_watched_is_found_at_start() {
     assert_eq!(vanished.len(), 1, "{events:?}");
     assert_eq!(vanished[0]["host"], format!("kms2.contoso.test:{}", estate.port));
     assert_eq!(vanished[0]["domain"], "contoso.test");
-    assert!(journal(folder.path(), &["elsewhere.test"]).is_empty());
+    let elsewhere = journal(folder.path(), &["elsewhere.test"]);
+    assert_eq!(kinds(&elsewhere), ["started"; 3], "and nothing else");
+}
+
+/// The kinds of events.
+fn kinds(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["kind"].as_str().expect("a kind")).collect()
+}
+
+#[test]
+fn what_changed_while_nobody_watched_is_told_with_the_time_that_nobody_did() {
+    let (estate, folder) = (Estate::start(), tempfile::tempdir().expect("a folder"));
+    let config = config(&estate, folder.path(), LISTED);
+    let clock = Clock::start();
+    let daemon = started(&config);
+    let stopping = clock.now();
+    ended(daemon);
+    let stopped = clock.now();
+    estate.update(&format!("update delete {OWNER} SRV"));
+    let daemon = started(&config);
+    // The status is committed within a second; then it is killed.
+    let told = daemon.wait_for("the status", || {
+        let told = journal(folder.path(), &["contoso.test"]);
+        let statuses = told.iter().filter(|event| event["kind"] == "status").count();
+        if statuses == 2 { Ok(told) } else { Err(format!("{told:?}")) }
+    });
+    let last = time(&told[0]["time"]);
+    drop(daemon);
+    let killed = clock.now();
+    ended(started(&config));
+    let events = journal(folder.path(), &["contoso.test"]);
+    let of = |kind: &str| -> Vec<&Value> {
+        events.iter().rev().filter(|event| event["kind"] == kind).collect()
+    };
+    let statuses: Vec<&Value> = of("status").iter().map(|event| &event["evidence"]).collect();
+    let expected = [json!({ "status": "ok" }), json!({ "status": "critical", "was": "ok" })];
+    assert_eq!(statuses, expected.iter().collect::<Vec<_>>(), "once each");
+    let until: Vec<&Value> =
+        of("started").iter().map(|event| &event["evidence"]["watched_until"]).collect();
+    assert_eq!((until.len(), until[0]), (3, &Value::Null));
+    let (after_stop, after_kill) = (time(until[1]), time(until[2]));
+    assert!(stopping <= after_stop && after_stop <= stopped, "{stopping} {after_stop} {stopped}");
+    assert!(last <= after_kill && after_kill <= killed, "{last} {after_kill} {killed}");
+}
+
+/// To the millisecond, as the journal has it.
+fn time(value: &Value) -> Timestamp {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value}"))
 }
 
 #[test]

@@ -1,20 +1,30 @@
-//! What changed between two snapshots, as events for the journal: servers and the status of domains. What
+//! What changed between two snapshots, for the journal to keep: servers and the status of domains. What
 //! records and hosts do is told where it is remembered, by [`crate::observe::history`] and the auditor.
 
 use std::collections::HashSet;
+use std::iter::from_fn;
 use std::sync::Arc;
 
 use crate::model::finding::Evidence;
-use crate::model::journal::{Event, EventKind};
-use crate::model::snapshot::DomainEntry;
-use crate::model::{Check, Finding, Snapshot, Subject, Upstream};
+use crate::model::journal::{Entry, Event, EventKind, SeenStatus};
+use crate::model::{Check, Finding, Name, Snapshot, Status, Subject, Upstream};
 
-/// The events that lead from one snapshot to the next.
-pub fn events(before: &Snapshot, after: &Snapshot) -> Vec<Event> {
+/// What leads from one snapshot to the next.
+pub fn entries(before: &Snapshot, after: &Snapshot) -> Vec<Entry> {
     let mut events = Vec::new();
     servers(before, after, &mut events);
-    statuses(before, after, &mut events);
-    events
+    let mut entries = events.into_iter().map(Entry::Event).collect();
+    let earlier = before.domains.iter().map(|entry| (&entry.view.domain.name, entry.status));
+    statuses(earlier, after, &mut entries);
+    entries
+}
+
+/// What leads to the first snapshot of a process from what the journal remembers.
+pub fn first_entries(mut remembered: Vec<SeenStatus>, first: &Snapshot) -> Vec<Entry> {
+    remembered.sort_unstable_by(|one, other| one.domain.cmp(&other.domain));
+    let mut entries = Vec::new();
+    statuses(remembered.iter().map(|seen| (&seen.domain, seen.status)), first, &mut entries);
+    entries
 }
 
 fn servers(before: &Snapshot, after: &Snapshot, events: &mut Vec<Event>) {
@@ -68,24 +78,36 @@ fn event(after: &Snapshot, kind: EventKind, upstream: &Upstream, evidence: Evide
     Event { at: after.at, kind, domain: None, host: None, servers, evidence }
 }
 
-/// Both are sorted by name, and the same domains where the plan is the same: then no name is looked at.
-fn statuses(before: &Snapshot, after: &Snapshot, events: &mut Vec<Event>) {
-    let mut earlier = before.domains.iter().peekable();
+/// Both are sorted by name. Names that are clones of each other are equal without a look at their text, and
+/// as long as the plan is the same, all are.
+fn statuses<'n>(
+    before: impl Iterator<Item = (&'n Name, Status)>,
+    after: &Snapshot,
+    entries: &mut Vec<Entry>,
+) {
+    let mut earlier = before.peekable();
+    let forget = |(name, _): (&Name, Status)| Entry::ForgetStatus(name.clone());
     for entry in &after.domains {
-        let domain = &entry.view.domain;
-        let name = &domain.name;
-        let is_it = |one: &&DomainEntry| Arc::ptr_eq(&one.view.domain, domain);
+        let (name, status) = (&entry.view.domain.name, entry.status);
+        let is_it = |(other, _): &(&Name, Status)| *other == name;
         let was = earlier.next_if(is_it).or_else(|| {
-            while earlier.next_if(|one| one.view.domain.name < *name).is_some() {}
-            earlier.next_if(|one| one.view.domain.name == *name)
+            entries.extend(from_fn(|| earlier.next_if(|(other, _)| *other < name)).map(forget));
+            earlier.next_if(is_it)
         });
-        let Some(was) = was else { continue };
-        if was.status != entry.status {
-            let values = [("was", was.status), ("status", entry.status)];
-            let values = values.map(|(key, status)| (key.to_owned(), status.as_str().into()));
-            let (evidence, domain) = (Evidence::from_iter(values), Some(name.clone()));
-            let (at, kind) = (after.at, EventKind::Status);
-            events.push(Event { at, kind, domain, host: None, servers: Vec::new(), evidence });
+        let was = was.map(|(_, was)| was);
+        if was != Some(status) {
+            let seen = SeenStatus { domain: name.clone(), status, since: after.at };
+            entries.extend([Entry::Event(turned(&seen, was)), Entry::Status(seen)]);
         }
     }
+    entries.extend(earlier.map(forget));
+}
+
+/// That a domain has another status than it had, or the first.
+fn turned(seen: &SeenStatus, was: Option<Status>) -> Event {
+    let values = [("was", was), ("status", Some(seen.status))].into_iter();
+    let values = values.filter_map(|(key, value)| Some((key.to_owned(), value?.as_str().into())));
+    let (evidence, domain) = (values.collect(), Some(seen.domain.clone()));
+    let (at, kind) = (seen.since, EventKind::Status);
+    Event { at, kind, domain, host: None, servers: Vec::new(), evidence }
 }

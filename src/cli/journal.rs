@@ -19,7 +19,7 @@ use super::{Problem, output, run};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Only of this domain; default: of everything
+    /// Only of this domain and the hosts that it publishes or did; default: of everything
     #[arg(value_name = "DOMAIN", value_parser = domain)]
     domain: Option<Name>,
     /// The config that the daemon runs with; default: the journal kmswatch.db of this folder
@@ -44,8 +44,12 @@ enum Format {
 pub(super) fn journal(arguments: &Arguments) -> Result<ExitCode, Problem> {
     let reader = Reader::open(&path(arguments.config.as_deref())?);
     let reader = reader.map_err(|error| error.to_string())?;
+    let domains = Vec::from_iter(arguments.domain.clone());
+    let hosts = domains.iter().map(|domain| reader.hosts_of(domain)).collect::<Result<Vec<_>, _>>();
+    let hosts = hosts.map_err(|error| error.to_string())?.concat();
     let query = EventQuery {
-        domain: arguments.domain.clone(),
+        domains,
+        hosts,
         since: Some(since(Clock::start().now(), arguments.since)),
         kinds: Vec::new(),
         limit: MOST_EVENTS,

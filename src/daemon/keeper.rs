@@ -8,7 +8,7 @@ use crate::model::journal::{Entry, Event, EventKind, JournalCondition};
 use crate::model::{Plan, Snapshot};
 use crate::stats::Stats;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// The daemon's side of the journal.
 #[derive(Debug)]
@@ -17,12 +17,17 @@ pub(super) struct Keeper {
     stats: Arc<Stats>,
     /// As the last snapshot tells it.
     told: JournalCondition,
+    /// When the journal was told last that the daemon watches.
+    watched: Option<Timestamp>,
 }
+
+/// A killed daemon is remembered to have watched until so long before its end.
+const WATCHED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 impl Keeper {
     pub(super) fn new(journal: Arc<Journal>, stats: Arc<Stats>) -> Self {
         let told = journal.condition();
-        let mut keeper = Self { journal, stats, told };
+        let mut keeper = Self { journal, stats, told, watched: None };
         keeper.look();
         keeper
     }
@@ -31,6 +36,26 @@ impl Keeper {
     pub(super) fn keep(&self, entries: Vec<Entry>) {
         if !entries.is_empty() {
             self.journal.record(entries);
+        }
+    }
+
+    /// Keeps that the daemon begins to watch, and until when another one did.
+    pub(super) fn started(&mut self, watched_until: Option<Timestamp>, at: Timestamp) {
+        // A clock that was wrong and was set back tells of the future.
+        let until = watched_until.map(|until| until.min(at).to_string().into());
+        let evidence = until.map(|until| ("watched_until".to_owned(), until));
+        let (kind, servers) = (EventKind::Started, Vec::new());
+        let evidence = evidence.into_iter().collect();
+        let event = Event { at, kind, domain: None, host: None, servers, evidence };
+        self.keep(vec![Entry::Event(event)]);
+        self.watched(at);
+    }
+
+    /// Keeps that the daemon watches now, once in a while.
+    pub(super) fn watched(&mut self, now: Timestamp) {
+        if self.watched.is_none_or(|last| now.duration_since(last) >= WATCHED_EVERY) {
+            self.watched = Some(now);
+            self.keep(vec![Entry::Watched(now)]);
         }
     }
 
@@ -59,7 +84,8 @@ impl Keeper {
     }
 
     /// Writes what is left.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&self, now: Timestamp) {
+        self.keep(vec![Entry::Watched(now)]);
         self.journal.close();
     }
 }

@@ -16,7 +16,7 @@ use crate::audit::{self, Auditor, Memory};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::journal::{Journal, JournalError};
-use crate::model::journal::Entry;
+use crate::model::journal::SeenStatus;
 use crate::model::plan::{JournalSettings, Tokens, WebSettings};
 use crate::model::{Plan, Snapshot};
 use crate::observe::observer::Observer;
@@ -134,6 +134,8 @@ struct Daemon {
     next_reload: Instant,
     is_reload_wanted: bool,
     keeper: Keeper,
+    /// What the journal remembers, until the first audit.
+    statuses: Vec<SeenStatus>,
     alerts: Alerts,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     requests: mpsc::Receiver<ReloadRequest>,
@@ -177,11 +179,14 @@ impl Daemon {
         observer.remember(&remembered);
         let mut auditor = Auditor::new(plan.clone(), clock.now(), Memory::Watching);
         auditor.remember(&remembered);
+        let mut keeper = Keeper::new(journal, stats.clone());
+        keeper.started(remembered.watched_until, clock.now());
         let daemon = Self {
             lines,
             observer,
             auditor,
-            keeper: Keeper::new(journal, stats.clone()),
+            keeper,
+            statuses: remembered.statuses,
             alerts: Alerts::start(&plan, &remembered.alerts, stats.clone(), clock),
             next_audit: Instant::now(),
             patience: Instant::now() + plan.stale_after(),
@@ -216,16 +221,20 @@ impl Daemon {
         }
         self.next_audit = now + AUDIT_EVERY;
         let (changes, at) = (self.observer.take_changes(), self.clock.at(now));
+        self.keeper.watched(at);
         let is_journal_other = self.keeper.look();
         if is_first || is_journal_other || self.auditor.is_due(&changes, at) {
             let snapshot = self.auditor.audit(self.observer.state(), &changes, at);
             let snapshot = Arc::new(self.keeper.tell(snapshot));
             let before = self.snapshots.send_replace(Some(snapshot.clone()));
             changes::log(before.as_deref(), &snapshot);
-            let events = before.map(|before| audit::changes::events(&before, &snapshot));
             let mut entries = self.auditor.take_entries();
             entries.extend(self.alerts.observe(&snapshot));
-            entries.extend(events.into_iter().flatten().map(Entry::Event));
+            let remembered = std::mem::take(&mut self.statuses);
+            entries.extend(before.map_or_else(
+                || audit::changes::first_entries(remembered, &snapshot),
+                |before| audit::changes::entries(&before, &snapshot),
+            ));
             self.keeper.keep(entries);
         }
     }
@@ -242,7 +251,8 @@ impl Daemon {
     fn close(&mut self) {
         self.keeper.keep(self.observer.take_last_entries());
         self.keeper.keep(self.auditor.take_entries());
-        tokio::task::block_in_place(|| self.keeper.close());
+        let now = self.clock.now();
+        tokio::task::block_in_place(|| self.keeper.close(now));
     }
 
     /// Reads the config again and takes it over; a bad one changes nothing.

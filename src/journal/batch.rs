@@ -12,7 +12,7 @@ use super::pending::{Batch, Key};
 use super::schema;
 use super::store::Known;
 use crate::model::Host;
-use crate::model::journal::{Entry, Event, SeenRecord, Witness};
+use crate::model::journal::{Entry, Event, SeenRecord, SeenStatus, Witness};
 
 /// Writes rows and events. The first event gets the number `first`.
 pub(super) fn write(
@@ -28,8 +28,17 @@ pub(super) fn write(
         "INSERT OR REPLACE INTO events (id, at, kind, domain, host, servers, evidence) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
+    let mut begin_day = transaction.prepare(
+        // A journal that became empty counts from the start again.
+        "INSERT INTO days VALUES (?1, ?2) \
+         ON CONFLICT DO UPDATE SET first_event = min(first_event, excluded.first_event)",
+    )?;
     for (number, event) in (first..).zip(&batch.events) {
         write_event(&mut insert, numbers, number, event)?;
+        let day = schema::day(schema_time(event.at));
+        if numbers.known.day.replace(day) != Some(day) {
+            begin_day.execute([day, number])?;
+        }
     }
     Ok(())
 }
@@ -74,10 +83,17 @@ fn write_rows(
 ) -> Result<()> {
     let mut replace_record = transaction
         .prepare("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    let mut replace_status =
+        transaction.prepare("INSERT OR REPLACE INTO statuses VALUES (?1, ?2, ?3)")?;
     let mut heartbeat = transaction.prepare("UPDATE witnesses SET heartbeat = ?2 WHERE id = ?1")?;
     for (key, entry) in &batch.rows {
         match entry {
             Entry::Record(record) => replace(&mut replace_record, numbers, record)?,
+            Entry::Status(SeenStatus { domain, status, since }) => {
+                let domain = numbers.of_name(domain.as_str())?;
+                let row = params![domain, status.as_str(), schema_time(*since)];
+                replace_status.execute(row)?;
+            }
             Entry::Heartbeat { witness, at } => {
                 heartbeat.execute(params![numbers.of_witness(witness)?, schema_time(*at)])?;
             }
@@ -155,8 +171,15 @@ fn write_rare(
             execute("DELETE FROM acknowledgements WHERE id = ?1", params![id.as_str()])
         }
         (Key::Alert(id), _) => execute("DELETE FROM alerts WHERE id = ?1", params![id.as_str()]),
+        (Key::Status(domain), _) => execute(
+            "DELETE FROM statuses WHERE domain = ?1",
+            params![numbers.of_name(domain.as_str())?],
+        ),
+        (Key::Watched, Entry::Watched(until)) => {
+            execute("INSERT OR REPLACE INTO watched VALUES (1, ?1)", params![schema_time(*until)])
+        }
         // A key is made of its entry.
-        (Key::Endpoint(_) | Key::Host(_) | Key::Heartbeat(_), _) => Ok(0),
+        (Key::Endpoint(_) | Key::Host(_) | Key::Heartbeat(_) | Key::Watched, _) => Ok(0),
     }
     .map(drop)
 }

@@ -25,6 +25,7 @@ pub use reader::Reader;
 use crate::clock::Clock;
 use crate::model::journal::{Entry, Event, EventQuery, JournalCondition, Remembered};
 use crate::model::plan::JournalSettings;
+use crate::model::{Host, Name};
 use writer::Shared;
 
 /// A journal that this process writes. Ends its thread, and writes what is left, when closed or dropped.
@@ -79,6 +80,19 @@ impl Journal {
             }
         }
         Ok(events)
+    }
+
+    /// The hosts that the domain is or was seen to publish, as far as the disk knows: none where there is
+    /// no disk that can be read. Blocks while the database is read.
+    ///
+    /// # Errors
+    /// The database cannot be read, though it can be written.
+    pub fn hosts_of(&self, domain: &Name) -> Result<Vec<Host>, JournalError> {
+        let Some(path) = &self.path else { return Ok(Vec::new()) };
+        match Reader::open(path).and_then(|reader| reader.hosts_of(domain)) {
+            Err(_) if self.is_degraded() => Ok(Vec::new()),
+            other => other,
+        }
     }
 
     /// How the journal is.

@@ -1,17 +1,18 @@
 //! What the writer has not written yet: rows, the latest of each thing, and events, as many as fit.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use crate::model::finding::FindingId;
-use crate::model::journal::{Entry, Event, EventQuery, SeenEndpoint, Witness};
+use crate::model::journal::{Entry, Event, EventKind, EventQuery, SeenEndpoint, Witness};
 use crate::model::{Host, Name};
 
-/// Events that are remembered while they cannot be written, or where nothing ever is: some ten MiB, and
-/// more than a large estate makes in a day.
-pub(super) const MOST_EVENTS: usize = 16_384;
+/// Events that are remembered while they cannot be written, or where nothing ever is: some twenty MiB, and
+/// more than a large estate makes in a day. The first audit of 10,000 domains tells of the status of each,
+/// beside what came of their records meanwhile.
+pub(super) const MOST_EVENTS: usize = 32_768;
 
 /// What an entry replaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +24,8 @@ pub(super) enum Key {
     Acknowledgement(FindingId),
     Alert(FindingId),
     Heartbeat(Witness),
+    Status(Name),
+    Watched,
 }
 
 /// Rows by what they are of.
@@ -49,13 +52,16 @@ pub(super) struct Batch {
 }
 
 impl Pending {
-    /// Takes an entry in; where an event finds no room, the oldest one goes.
+    /// Takes an entry in; where an event finds no room, the oldest one goes. That the daemon started stays:
+    /// without it, nobody could tell what is forgotten from what was never watched.
     pub(super) fn add(&mut self, entry: Entry) {
         match keyed(entry) {
             Ok((key, row)) => drop(self.rows.insert(key, row)),
             Err(event) => {
                 if self.events.len() >= MOST_EVENTS {
-                    self.events.pop_front();
+                    let first = self.events.front();
+                    let is_start = first.is_some_and(|first| first.kind == EventKind::Started);
+                    self.events.remove(usize::from(is_start));
                     self.before += 1;
                     self.lost += 1;
                 }
@@ -94,15 +100,42 @@ impl Pending {
 
     /// The events that are asked for, the latest first, and how many events came before all that are here.
     pub(super) fn events(&self, query: &EventQuery) -> (Vec<Event>, i64) {
-        let wanted = self.events.iter().rev().filter(|event| is_wanted(event, query));
+        let filter = Filter::of(query);
+        let wanted = self.events.iter().rev().filter(|event| filter.wants(event));
         (wanted.take(query.limit).map(|event| (**event).clone()).collect(), self.before)
     }
 }
 
-fn is_wanted(event: &Event, query: &EventQuery) -> bool {
-    query.domain.as_ref().is_none_or(|domain| event.domain.as_ref() == Some(domain))
-        && query.since.is_none_or(|since| event.at >= since)
-        && (query.kinds.is_empty() || query.kinds.contains(&event.kind))
+/// A query with its names at hand: many events are held against many names.
+struct Filter<'q> {
+    query: &'q EventQuery,
+    domains: HashSet<&'q Name, RandomState>,
+    hosts: HashSet<&'q Host, RandomState>,
+}
+
+impl<'q> Filter<'q> {
+    fn of(query: &'q EventQuery) -> Self {
+        let (domains, hosts) = (query.domains.iter().collect(), query.hosts.iter().collect());
+        Self { query, domains, hosts }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let EventQuery { since, kinds, .. } = self.query;
+        since.is_none_or(|since| event.at >= since)
+            && (kinds.is_empty() || kinds.contains(&event.kind))
+            && self.is_about(event)
+    }
+
+    fn is_about(&self, event: &Event) -> bool {
+        if self.domains.is_empty() && self.hosts.is_empty() {
+            return true;
+        }
+        match (&event.domain, &event.host) {
+            (Some(domain), _) => self.domains.contains(domain),
+            (None, Some(host)) => self.hosts.contains(host),
+            (None, None) => event.kind == EventKind::Started,
+        }
+    }
 }
 
 /// An entry with what it replaces, or the event that it is.
@@ -121,6 +154,9 @@ fn keyed(entry: Entry) -> Result<(Key, Entry), Event> {
         Entry::Unacknowledged(id) => Key::Acknowledgement(id.clone()),
         Entry::Alert { id, .. } => Key::Alert(id.clone()),
         Entry::Heartbeat { witness, .. } => Key::Heartbeat(witness.clone()),
+        Entry::Status(row) => Key::Status(row.domain.clone()),
+        Entry::ForgetStatus(domain) => Key::Status(domain.clone()),
+        Entry::Watched(_) => Key::Watched,
         Entry::Event(_) => {
             let Entry::Event(event) = entry else { unreachable!("matched above") };
             return Err(event);

@@ -10,9 +10,9 @@ use rusqlite::{Connection, Error, Result, Row};
 use super::batch::time;
 use crate::model::finding::FindingId;
 use crate::model::journal::{
-    Acknowledgement, Remembered, SeenEndpoint, SeenRecord, SeenUp, Witness,
+    Acknowledgement, Remembered, SeenEndpoint, SeenRecord, SeenStatus, SeenUp, Witness,
 };
-use crate::model::{Host, Name};
+use crate::model::{Host, Name, Status};
 
 /// Reads all that is kept but the events.
 pub(super) fn read(connection: &Connection) -> Result<Remembered> {
@@ -32,8 +32,20 @@ pub(super) fn read(connection: &Connection) -> Result<Remembered> {
         alerts: rows(connection, "SELECT id, state FROM alerts", |row| {
             Ok((id(row)?, row.get(1)?))
         })?,
+        statuses: rows(connection, "SELECT domain, status, since FROM statuses", |row| {
+            let status = Status::of_word(row.get_ref(1)?.as_str()?).ok_or_else(|| nonsense(1))?;
+            Ok(SeenStatus { domain: names.domain(row, 0)?, status, since: time(row.get(2)?) })
+        })?,
+        watched_until: connection
+            .query_row(WATCHED_UNTIL, [], |row| row.get::<_, Option<i64>>(0))?
+            .map(time),
     })
 }
+
+/// Whoever heard of a server, or wrote an event, lived then.
+const WATCHED_UNTIL: &str = "SELECT max(at) FROM (
+    SELECT until AS at FROM watched UNION ALL SELECT heartbeat FROM witnesses
+    UNION ALL SELECT at FROM events WHERE id = (SELECT max(id) FROM events))";
 
 const ACKNOWLEDGEMENTS: &str = "SELECT id, at, until, reason FROM acknowledgements";
 

@@ -11,8 +11,10 @@ use crate::model::journal::EventKind;
 /// released is never edited.
 ///
 /// Names, hosts and servers stand once, in `names`; everything else names them by number. Times are
-/// milliseconds since 1970. An event has no index by time: who asks for all domains reads from the end.
-pub(super) const MIGRATIONS: &[&str] = &["
+/// milliseconds since 1970. An event has no index by time: `days` has the first event of each day, from
+/// which on one reads.
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE witnesses (
         id INTEGER PRIMARY KEY,
@@ -62,7 +64,30 @@ pub(super) const MIGRATIONS: &[&str] = &["
         evidence BLOB
     ) STRICT;
     CREATE INDEX events_of_domain ON events (domain) WHERE domain IS NOT NULL;
-"];
+",
+    "
+    CREATE TABLE statuses (
+        domain INTEGER PRIMARY KEY,
+        status TEXT NOT NULL,
+        since INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE watched (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        until INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE days (day INTEGER PRIMARY KEY, first_event INTEGER NOT NULL) STRICT;
+    INSERT INTO days SELECT at / 86400000, min(id) FROM events GROUP BY 1;
+    DROP INDEX events_of_domain;
+    CREATE INDEX events_of_domain ON events (domain, kind) WHERE domain IS NOT NULL;
+    CREATE INDEX events_of_host ON events (host, kind) WHERE host IS NOT NULL AND domain IS NULL;
+    CREATE INDEX events_of_start ON events (kind) WHERE kind = 12;
+",
+];
+
+/// The day of a time of the database, as `days` counts them.
+pub(super) fn day(milliseconds: i64) -> i64 {
+    milliseconds / 86_400_000
+}
 
 /// Tells our databases from those of other programs: `kmsw`.
 const APPLICATION: i64 = 0x6b6d_7377;
@@ -81,6 +106,7 @@ pub(super) fn code(kind: EventKind) -> i64 {
         EventKind::Reloaded => 9,
         EventKind::Acknowledged => 10,
         EventKind::Unacknowledged => 11,
+        EventKind::Started => 12,
     }
 }
 

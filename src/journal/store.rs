@@ -35,6 +35,8 @@ pub(super) struct Store {
 pub(super) struct Known {
     pub(super) names: HashMap<String, i64, RandomState>,
     pub(super) witnesses: HashMap<Witness, i64, RandomState>,
+    /// That of the last event.
+    pub(super) day: Option<i64>,
 }
 
 impl Store {
@@ -177,8 +179,9 @@ const LARGEST_LOG: i64 = 4 << 20;
 const MOST_KNOWN: usize = 100_000;
 
 /// What is too old, by the oldest time that is kept.
-const PRUNED: [&str; 5] = [
+const PRUNED: [&str; 6] = [
     "DELETE FROM events WHERE at < ?1",
+    "DELETE FROM days WHERE day < ?1 / 86400000",
     "DELETE FROM records WHERE gone < ?1",
     "DELETE FROM endpoints WHERE NOT is_up AND last_up < ?1",
     "DELETE FROM hosts WHERE NOT is_up AND last_up < ?1",
@@ -189,6 +192,7 @@ const PRUNED: [&str; 5] = [
 const UNUSED_NAMES: &str = "
     DELETE FROM names WHERE id NOT IN (
         SELECT domain FROM records UNION SELECT host FROM records UNION SELECT host FROM hosts
+        UNION SELECT domain FROM statuses
         UNION SELECT domain FROM events WHERE domain IS NOT NULL
         UNION SELECT host FROM events WHERE host IS NOT NULL
         UNION SELECT servers FROM events WHERE servers IS NOT NULL

@@ -142,6 +142,14 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status, the best first.
+    pub const ALL: &[Self] = &[Self::Ok, Self::Info, Self::Warning, Self::Critical];
+
+    /// The status of a word of the contract; `None` for any other.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|status| status.as_str() == word)
+    }
+
     /// The word of the contract.
     pub fn as_str(self) -> &'static str {
         match self {

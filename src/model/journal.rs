@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::finding::{Evidence, FindingId};
 use super::observation::display_and_serialize_as_str;
-use super::{Host, Name, Upstream};
+use super::{Host, Name, Status, Upstream};
 
 /// Who showed something: a server and the path that it was asked over, or a path that probes leave
 /// by. As published, so that it is found again after a restart whatever else changed.
@@ -68,6 +68,17 @@ pub struct SeenEndpoint {
     pub witness: Witness,
 }
 
+/// What a domain's status was when it was last looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenStatus {
+    /// Of which domain.
+    pub domain: Name,
+    /// At the last audit.
+    pub status: Status,
+    /// The first audit that found it so, without another one between.
+    pub since: Timestamp,
+}
+
 /// What somebody said of a finding: that it is known, until then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledgement {
@@ -98,7 +109,8 @@ pub enum EventKind {
     ServerFailing,
     /// A server answers again.
     ServerAnswering,
-    /// The status of a domain is another.
+    /// The status of a domain is another (`was`, `status`), or, without `was`, is known for the first
+    /// time: nobody watched the domain before.
     Status,
     /// The config was taken over.
     Reloaded,
@@ -106,6 +118,9 @@ pub enum EventKind {
     Acknowledged,
     /// An acknowledgement was taken back.
     Unacknowledged,
+    /// A daemon began to watch. Nobody did since `watched_until`; where that is absent, nobody ever did
+    /// as far as this journal knows.
+    Started,
 }
 
 impl EventKind {
@@ -122,6 +137,7 @@ impl EventKind {
         Self::Reloaded,
         Self::Acknowledged,
         Self::Unacknowledged,
+        Self::Started,
     ];
 
     /// As the journal and the JSON name it.
@@ -138,6 +154,7 @@ impl EventKind {
             Self::Reloaded => "reloaded",
             Self::Acknowledged => "acknowledged",
             Self::Unacknowledged => "unacknowledged",
+            Self::Started => "started",
         }
     }
 }
@@ -202,6 +219,12 @@ pub enum Entry {
         /// When.
         at: Timestamp,
     },
+    /// A domain's status.
+    Status(SeenStatus),
+    /// The domain is watched no more.
+    ForgetStatus(Name),
+    /// The daemon watched until then, whatever it saw.
+    Watched(Timestamp),
     /// Something changed.
     Event(Event),
 }
@@ -221,13 +244,24 @@ pub struct Remembered {
     pub acknowledgements: Vec<Acknowledgement>,
     /// The alerts' states, as `alert` wrote them.
     pub alerts: Vec<(FindingId, String)>,
+    /// Every domain's status.
+    pub statuses: Vec<SeenStatus>,
+    /// When the daemon before is known to have lived last; `None` in a new journal. It may have lived
+    /// for a minute longer, if it was killed.
+    pub watched_until: Option<Timestamp>,
 }
 
 /// Which events are wanted; the latest come first.
+///
+/// Where `domains` or `hosts` are named, an event is wanted that is about one of these domains, or about one
+/// of these hosts and no domain (that it went down, or is up again). What is about neither is left out then,
+/// but for [`EventKind::Started`]: when nobody watched belongs to every timeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Of this domain only; what hits no domain is left out then.
-    pub domain: Option<Name>,
+    /// Of these domains.
+    pub domains: Vec<Name>,
+    /// Of these hosts.
+    pub hosts: Vec<Host>,
     /// No older than this.
     pub since: Option<Timestamp>,
     /// Of these kinds only; empty means all.

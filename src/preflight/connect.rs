@@ -18,7 +18,12 @@ pub(super) fn step(scene: &Scene, view: &ProfileView) -> Option<Step> {
             continue;
         }
         for endpoint in endpoints(scene.snapshot, scene.profile.path(), &choice.host) {
-            rows.push(row(scene.plan.probe.slow, &choice.host, endpoint, endpoint.probe.as_deref()?));
+            rows.push(row(
+                scene.plan.probe.slow,
+                &choice.host,
+                endpoint,
+                endpoint.probe.as_deref()?,
+            ));
         }
     }
     if rows.is_empty() {

@@ -11,12 +11,7 @@ use crate::model::{Host, ProbeOutcome, Snapshot};
 
 /// The steps that a snapshot knows of: suffixes, connections, shares and, last, the verdict.
 pub fn way(snapshot: &Snapshot, view: &ProfileView) -> Vec<Step> {
-    vec![
-        suffixes::of(view),
-        connections(snapshot, view),
-        shares::step(view),
-        verdict::of(view),
-    ]
+    vec![suffixes::of(view), connections(snapshot, view), shares::step(view), verdict::of(view)]
 }
 
 fn connections(snapshot: &Snapshot, view: &ProfileView) -> Step {

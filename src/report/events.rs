@@ -43,11 +43,16 @@ pub fn event_message(event: &Event) -> String {
             join(format!("server {servers} gives no usable answer any more"), [detail(evidence)])
         }
         EventKind::ServerAnswering => join(format!("server {servers} answers again"), [None]),
-        EventKind::Status => {
-            let now = told("status").map(|status| format!(": now {status}"));
-            let was = told("was").map(|was| format!(", was {was}"));
-            join(format!("the status of {domain} changed"), [now, was])
-        }
+        EventKind::Status => match (told("status"), told("was")) {
+            (Some(status), None) => {
+                format!("{domain} is watched from now on: its status is {status}")
+            }
+            (now, was) => {
+                let now = now.map(|status| format!(": now {status}"));
+                let was = was.map(|was| format!(", was {was}"));
+                join(format!("the status of {domain} changed"), [now, was])
+            }
+        },
         EventKind::Reloaded => {
             let counts = told("domains").zip(told("resolvers"));
             let counts = counts
@@ -61,6 +66,11 @@ pub fn event_message(event: &Event) -> String {
         }
         EventKind::Unacknowledged => {
             format!("{} is not acknowledged any more", finding())
+        }
+        EventKind::Started => {
+            let until = told("watched_until");
+            let since = until.map(|at| format!("; it was not watching since {at}"));
+            join("kmswatch started".to_owned(), [since])
         }
     }
 }
@@ -177,7 +187,7 @@ mod tests {
             "priority": 0, "weight": 10, "was_priority": 1, "was_weight": 2, "status": "critical",
             "was": "ok", "id": "host-down-1", "until": "2026-12-01T00:00:00Z", "reason": "moved",
             "endpoints": { "10.1.0.2": "refused", "10.1.0.3": "timeout" },
-            "domains": 2, "resolvers": 1,
+            "domains": 2, "resolvers": 1, "watched_until": "2026-11-20T00:00:00Z",
             "last_seen": "2026-11-21T17:33:20.000000001Z",
         });
         let said: Vec<[String; 2]> = EventKind::ALL
@@ -223,8 +233,20 @@ mod tests {
                 "a finding was acknowledged",
             ],
             ["host-down-1 is not acknowledged any more", "a finding is not acknowledged any more"],
+            [
+                "kmswatch started; it was not watching since 2026-11-20T00:00:00Z",
+                "kmswatch started",
+            ],
         ];
         assert_eq!(said, expected.map(|pair| pair.map(str::to_owned)));
+    }
+
+    #[test]
+    fn the_first_status_of_a_domain_is_no_change() {
+        assert_eq!(
+            event_message(&event(EventKind::Status, json!({ "status": "critical" }))),
+            "contoso.com is watched from now on: its status is critical"
+        );
     }
 
     #[test]

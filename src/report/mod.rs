@@ -14,6 +14,7 @@ mod junit;
 mod markdown;
 mod nagios;
 mod preflight;
+mod strip;
 mod targets;
 mod text;
 
@@ -28,21 +29,23 @@ pub use checked::{Findings, document, host_state};
 pub use document::{Cell, Document, Item, Remedy, Section, State, Suite, Table};
 pub use events::{event_message, human_events, json_events};
 pub use html::html;
-pub use human::preflight::{preflight_end, preflight_head, preflight_step};
 pub use human::finding::what;
 pub use human::hops::{circumstances, from, short_duration};
+pub use human::preflight::{preflight_end, preflight_head, preflight_step};
 pub use human::profiles::state_of as profile_state;
 pub use human::{
-    Style, human, left_out, percent, profiles_verdict, short_host, verdict, without_hosts, worst_first,
+    Style, human, left_out, percent, profiles_verdict, short_host, verdict, without_hosts,
+    worst_first,
 };
 pub use json::{
-    json, json_domain, json_domains, json_findings, json_hosts, json_preflight,
-    json_profiles, json_text,
+    json, json_domain, json_domains, json_findings, json_hosts, json_preflight, json_profiles,
+    json_text,
 };
 pub use junit::junit;
 pub use markdown::markdown;
 pub use nagios::{Plugin, nagios, nagios_preflight, nagios_unknown};
 pub use preflight::{item as step_item, played, preflight_document, preflight_verdict};
+pub use strip::{Slot, Strip, strips};
 pub use targets::targets;
 pub use text::clean;
 

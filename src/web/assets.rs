@@ -32,9 +32,9 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
             include_str!("assets/page.js").to_owned(),
         ),
     ];
-    assets.extend(ICONS.map(|(word, state)| {
-        Asset::of(&format!("{word}.svg"), "image/svg+xml", icon(state))
-    }));
+    assets.extend(
+        ICONS.map(|(word, state)| Asset::of(&format!("{word}.svg"), "image/svg+xml", icon(state))),
+    );
     assets
 });
 

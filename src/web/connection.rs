@@ -74,7 +74,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 impl<L> Limited<L> {
     pub(super) fn new(listener: L) -> Self {
-        let [free, listeners] = [MOST_CONNECTIONS, MOST_LISTENERS].map(Semaphore::new).map(Arc::new);
+        let [free, listeners] =
+            [MOST_CONNECTIONS, MOST_LISTENERS].map(Semaphore::new).map(Arc::new);
         Self { listener, free, listeners }
     }
 }

@@ -183,10 +183,7 @@ impl<'a> Changes<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        self.domains.is_empty()
-            && self.hosts.is_empty()
-            && self.findings.is_empty()
-            && !self.others
+        self.domains.is_empty() && self.hosts.is_empty() && self.findings.is_empty() && !self.others
     }
 }
 
@@ -211,7 +208,8 @@ fn differing<'a, T>(
             std::cmp::Ordering::Greater => differing.extend(after.next()),
             std::cmp::Ordering::Equal => {
                 let pair = before.next().zip(after.next());
-                differing.extend(pair.filter(|(one, other)| !is_same(one, other)).map(|pair| pair.1));
+                differing
+                    .extend(pair.filter(|(one, other)| !is_same(one, other)).map(|pair| pair.1));
             }
         }
     }
@@ -257,9 +255,7 @@ fn is_same_host(one: &HostView, other: &HostView) -> bool {
         && one.domains == other.domains
         && before.len() == after.len()
         && before.iter().zip(after).all(|(one, other)| {
-            one.address == other.address
-                && one.path == other.path
-                && outcome(one) == outcome(other)
+            one.address == other.address && one.path == other.path && outcome(one) == outcome(other)
         })
 }
 
@@ -272,9 +268,8 @@ fn is_same_finding(one: &Finding, other: &Finding) -> bool {
 
 fn findings<'a>(before: &'a Snapshot, after: &'a Snapshot) -> Vec<&'a Finding> {
     let pairs = before.findings.iter().zip(&after.findings);
-    let same = pairs.take_while(|(one, other)| {
-        Arc::ptr_eq(one, other) || is_same_finding(one, other)
-    });
+    let same =
+        pairs.take_while(|(one, other)| Arc::ptr_eq(one, other) || is_same_finding(one, other));
     // Both are sorted alike, so nearly always all of them.
     let same = same.count();
     let (before, after) = (&before.findings[same..], &after.findings[same..]);

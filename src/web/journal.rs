@@ -1,16 +1,18 @@
 //! `/api/v1/journal`: what changed, as `kmswatch journal --format json` tells it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::routes::{App, JSON_TYPE, error};
-use crate::model::Name;
-use crate::model::journal::{EventKind, EventQuery};
+use crate::journal::{Journal, JournalError};
+use crate::model::journal::{Event, EventKind, EventQuery};
 use crate::model::moment::Moment;
+use crate::model::{Host, Name, Snapshot};
 use crate::report;
 
 /// The latest first; 400 with what to write for a wrong question.
@@ -20,26 +22,74 @@ pub(super) async fn journal(State(app): State<Arc<App>>, RawQuery(query): RawQue
         Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong),
     };
     let read = app.rendered(move |app| {
-        let events = app.site.journal.events(&query);
-        events.map(|events| report::json_text(&report::json_events(&events)))
+        let snapshot = app.snapshot();
+        let (events, is_truncated) = events(&app.site.journal, snapshot.as_deref(), query)?;
+        Ok::<_, JournalError>((report::json_text(&report::json_events(&events)), is_truncated))
     });
     match read.await {
-        Ok(Ok(text)) => (JSON_TYPE, text).into_response(),
+        Ok(Ok((text, true))) => (JSON_TYPE, TRUNCATED, text).into_response(),
+        Ok(Ok((text, false))) => (JSON_TYPE, text).into_response(),
         Ok(Err(problem)) => error(StatusCode::INTERNAL_SERVER_ERROR, &problem.to_string()),
         Err(status) => status.into_response(),
     }
 }
 
-/// Reads a query string, `application/x-www-form-urlencoded`.
-/// What is asked for; the last week, where nothing is said of time.
+/// The events that are asked for, and whether there are more than were wanted. Those of a domain come with
+/// those of its hosts. Blocks.
+pub(super) fn events(
+    journal: &Journal,
+    snapshot: Option<&Snapshot>,
+    mut query: EventQuery,
+) -> Result<(Vec<Event>, bool), JournalError> {
+    let hosts = query.domains.iter().map(|domain| hosts_of(journal, snapshot, domain));
+    query.hosts = hosts.collect::<Result<Vec<_>, _>>()?.concat();
+    let limit = query.limit;
+    query.limit += 1;
+    let mut events = journal.events(&query)?;
+    let is_truncated = events.len() > limit;
+    events.truncate(limit);
+    Ok((events, is_truncated))
+}
+
+/// The hosts that a domain publishes or did: the journal remembers them for longer than a snapshot shows
+/// them, and a snapshot knows them where the journal is in memory. Blocks.
+fn hosts_of(
+    journal: &Journal,
+    snapshot: Option<&Snapshot>,
+    domain: &Name,
+) -> Result<Vec<Host>, JournalError> {
+    let mut hosts = journal.hosts_of(domain)?;
+    let shown = snapshot.iter().filter_map(|snapshot| {
+        let place = snapshot.domains.binary_search_by(|one| one.view.domain.name.cmp(domain));
+        place.ok().map(|place| &*snapshot.domains[place].view)
+    });
+    for view in shown {
+        hosts.extend(view.hosts.iter().map(|shown| shown.host.clone()));
+        hosts.extend(view.seen.iter().map(|seen| seen.host.clone()));
+    }
+    hosts.sort_unstable();
+    hosts.dedup();
+    Ok(hosts)
+}
+
+/// Says that the limit has cut the answer: there are older events.
+const TRUNCATED: [(HeaderName, &str); 1] =
+    [(HeaderName::from_static("x-kmswatch-truncated"), "true")];
+
+/// Reads a query string, `application/x-www-form-urlencoded`: the last week, where nothing is said of time.
 pub(super) fn parse(query: &[u8], now: Timestamp) -> Result<EventQuery, String> {
     let mut wanted = EventQuery { since: None, limit: USUAL, ..EventQuery::default() };
     let mut since = Moment::Away(WEEK);
+    let mut given = HashSet::new();
     for (key, value) in form_urlencoded::parse(query) {
+        if key != "kind" && !given.insert(key.clone()) {
+            let key: String = key.chars().take(80).collect();
+            return Err(format!("{key:?} is given twice; {USAGE}"));
+        }
         match &*key {
             "domain" => {
                 let domain = Name::parse_domain(&value).map_err(|wrong| wrong.to_string())?;
-                wanted.domain = Some(domain);
+                wanted.domains.push(domain);
             }
             "since" => since = Moment::parse(&value).map_err(|wrong| format!("since: {wrong}"))?,
             "kind" => wanted.kinds.push(kind(&value)?),
@@ -86,7 +136,8 @@ mod tests {
         let usual = EventQuery { since: Some(week), limit: 1000, ..EventQuery::default() };
         assert_eq!(read(""), Ok(usual.clone()));
         let day = EventQuery {
-            domain: Some(Name::parse("a.test").expect("a name")),
+            domains: vec![Name::parse("a.test").expect("a name")],
+            hosts: Vec::new(),
             since: "2026-12-07T00:00:00Z".parse().ok(),
             kinds: vec![EventKind::Vanished, EventKind::HostDown],
             limit: 5,
@@ -99,6 +150,9 @@ mod tests {
             ("kind=gone", "\"gone\" is no kind of event; write one of appeared, vanished, "),
             ("limit=0", "limit: write 1 to 10000"),
             ("limit=10001", "limit: write 1 to 10000"),
+            ("limit=5&limit=5", "\"limit\" is given twice; write /api/v1/journal?"),
+            ("domain=a.test&domain=b.test", "\"domain\" is given twice; "),
+            ("since=1d&kind=status&since=2d", "\"since\" is given twice; "),
         ] {
             let told = read(query).expect_err(query);
             assert!(told.contains(words), "{query}: {told}");

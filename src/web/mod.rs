@@ -128,7 +128,8 @@ pub async fn serve(
         // Whoever tells may be gone: that tells as much.
         let _ = told.wait_for(|is_told| *is_told).await;
     };
-    let service = routes::router(site, stop.subscribe()).into_make_service_with_connect_info::<Guest>();
+    let service =
+        routes::router(site, stop.subscribe()).into_make_service_with_connect_info::<Guest>();
     let network = axum::serve(Limited::new(listener), service.clone())
         .with_graceful_shutdown(stopped(stop.subscribe()))
         .into_future();

@@ -71,7 +71,9 @@ pub(super) fn router(site: Site, stop: watch::Receiver<bool>) -> Router {
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload::reload))
-        .fallback(not_found).layer(map_response(secured)).with_state(Arc::new(app))
+        .fallback(not_found)
+        .layer(map_response(secured))
+        .with_state(Arc::new(app))
 }
 
 /// Rendering a large estate takes a core; some must be left for observing.

@@ -444,6 +444,28 @@ async fn a_head_of_too_many_or_too_long_headers_is_refused() {
 }
 
 #[tokio::test]
+async fn a_domains_journal_has_what_its_hosts_did() {
+    let mut snapshot = fixture::healthy();
+    let view = Arc::get_mut(&mut snapshot.domains[0].view).expect("not shared yet");
+    view.seen.push(fixture::seen("left.east.example", None));
+    let served = served(Some(snapshot)).await;
+    let down = |target| Event {
+        at: Clock::start().now(),
+        kind: EventKind::HostDown,
+        domain: None,
+        host: Some(fixture::named_host(target)),
+        servers: Vec::new(),
+        evidence: Evidence::new(),
+    };
+    let hosts = ["kms-w1.west.example", "kms-e2.east.example", "left.east.example"].map(down);
+    served.journal.record(hosts.iter().cloned().map(Entry::Event).collect());
+    let [_, published, left] = hosts;
+    let shown = report::json_text(&report::json_events(&[left, published]));
+    assert_eq!(served.get("/api/v1/journal?domain=east.example").await.text(), shown);
+    assert_eq!(served.get("/api/v1/journal?domain=parked.example").await.text(), "[]\n");
+}
+
+#[tokio::test]
 async fn the_journal_is_served_as_the_command_shows_it() {
     let served = served(None).await;
     let domain = fixture::name("east.example");
@@ -463,10 +485,12 @@ async fn the_journal_is_served_as_the_command_shows_it() {
     assert_eq!((all.status, all.text()), (200, &*shown(&[second.clone(), first.clone()])));
     let one = served.get("/api/v1/journal?domain=east.example&kind=status&since=1h").await;
     assert_eq!(one.text(), shown(std::slice::from_ref(first)));
-    assert_eq!(
-        served.get("/api/v1/journal?limit=1").await.text(),
-        shown(std::slice::from_ref(second))
-    );
+    let cut = served.get("/api/v1/journal?limit=1").await;
+    assert_eq!(cut.text(), shown(std::slice::from_ref(second)));
+    let truncated = |reply: &Reply| reply.header("x-kmswatch-truncated").map(str::to_owned);
+    let whole = served.get("/api/v1/journal?limit=2").await;
+    assert_eq!(whole.text(), all.text());
+    assert_eq!([&cut, &whole].map(truncated), [Some("true".to_owned()), None]);
     let wrong = served.get("/api/v1/journal?kind=x").await;
     assert_eq!(wrong.status, 400);
     assert!(wrong.json()["error"].to_string().contains("no kind of event"));

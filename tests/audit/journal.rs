@@ -1,11 +1,11 @@
 //! What an auditor that watches tells the journal, and what it takes from it.
 
 use jiff::{SignedDuration, Timestamp};
-use kmswatch::audit::changes::events;
+use kmswatch::audit::changes::{entries, first_entries};
 use kmswatch::audit::{AcknowledgeError, Auditor, Memory};
 use kmswatch::model::finding::FindingId;
-use kmswatch::model::journal::{Acknowledgement, Entry, Event, Remembered};
-use kmswatch::model::{Observation, Snapshot, Status};
+use kmswatch::model::journal::{Acknowledgement, Entry, Event, Remembered, SeenStatus};
+use kmswatch::model::{Name, Observation, Snapshot, Status};
 use kmswatch::observe::state::{Changes, State};
 use kmswatch::report::event_message;
 
@@ -213,9 +213,8 @@ fn servers_and_statuses_change_between_snapshots() {
         a kms2.test * servfail\naaaa kms2.test * servfail\nat 20s\nsrv east.test * servfail\nat 30s
         srv east.test * 10 50 1688 kms1.test, 10 50 1688 kms2.test\naddr kms1.test 10.1.0.1\naddr kms2.test 10.1.0.2";
     let (snapshots, _) = watch(&case("", fails), &Remembered::default());
-    let between = |at: usize| -> Vec<String> {
-        events(&snapshots[at], &snapshots[at + 1]).iter().map(shown).collect()
-    };
+    let between =
+        |at: usize| -> Vec<String> { lines(&entries(&snapshots[at], &snapshots[at + 1])) };
     let failing = "server-failing 10.0.0.53 at 10 {\"failing\":3,\"names\":3,\"outcomes\":{\"servfail\":3},\"path\":\"\"}";
     let status = "status east.test at 10 {\"status\":\"critical\",\"was\":\"ok\"}";
     assert_eq!(between(0), [failing, status]);
@@ -223,8 +222,8 @@ fn servers_and_statuses_change_between_snapshots() {
     let answering = "server-answering 10.0.0.53 at 30 {\"path\":\"\"}";
     let status = "status east.test at 30 {\"status\":\"ok\",\"was\":\"critical\"}";
     assert_eq!(between(2), [answering, status]);
-    let said = events(&snapshots[0], &snapshots[1]).iter().map(event_message).collect::<Vec<_>>();
-    let said = said.iter().map(String::as_str).collect::<Vec<_>>();
+    let told = entries(&snapshots[0], &snapshots[1]);
+    let said = told_events(&told).map(event_message).collect::<Vec<_>>();
     assert_eq!(
         said,
         [
@@ -235,7 +234,79 @@ fn servers_and_statuses_change_between_snapshots() {
     // A server that is not asked any more has not come back.
     let mut without = snapshots[2].clone();
     without.findings.clear();
-    assert!(events(&snapshots[2], &without).is_empty());
+    assert_eq!(entries(&snapshots[2], &without), []);
+}
+
+/// The first snapshot of a case with these domains, in which the one named `none.test` has no hosts.
+fn snapshot_of(domains: &[&str]) -> Snapshot {
+    let config = domains.iter().map(|name| format!("[[config.domain]]\nname = \"{name}\"\n"));
+    let seen = domains.iter().map(|name| match *name {
+        "none.test" => "srv none.test * nxdomain\n".to_owned(),
+        name => format!("srv {name} * 10 50 1688 kms1.test\n"),
+    });
+    let text = format!(
+        "[config]\n{}[[case]]\nname = \"\"\nfindings = []\nseen = \"\"\"\n{}\
+         host kms1.test 10.1.0.1 kms\n\"\"\"",
+        config.collect::<String>(),
+        seen.collect::<String>()
+    );
+    let case = cases("journal", &text).pop().expect("one case");
+    watch(&case, &Remembered::default()).0.remove(0)
+}
+
+/// What became of statuses, a line each, beside the events.
+fn statuses(entries: &[Entry]) -> Vec<String> {
+    let line = |entry: &Entry| match entry {
+        Entry::Status(seen) => {
+            Some(format!("{} is {} since {}", seen.domain, seen.status, seconds(seen.since)))
+        }
+        Entry::ForgetStatus(domain) => Some(format!("{domain} is forgotten")),
+        _ => lines(std::slice::from_ref(entry)).pop(),
+    };
+    entries.iter().filter_map(line).collect()
+}
+
+#[test]
+fn a_status_is_told_when_it_is_first_seen_and_when_it_changed_while_nobody_watched() {
+    let first = snapshot_of(&["a.test", "b.test", "none.test"]);
+    let told = statuses(&first_entries(Vec::new(), &first));
+    let of = |name: &str, status: &str, was: &str| {
+        let was = if was.is_empty() { String::new() } else { format!(",\"was\":\"{was}\"") };
+        [
+            format!("status {name} at 0 {{\"status\":\"{status}\"{was}}}"),
+            format!("{name} is {status} since 0"),
+        ]
+    };
+    let [a, b, none] =
+        [of("a.test", "info", ""), of("b.test", "info", ""), of("none.test", "critical", "")];
+    assert_eq!(told, [&a[..], &b, &none].concat());
+    let remembered = |name: &str, status| {
+        let domain = Name::parse(name).expect("a name");
+        SeenStatus { domain, status, since: start() }
+    };
+    // In no order, and of more domains than there are.
+    let before = vec![
+        remembered("none.test", Status::Critical),
+        remembered("z.test", Status::Ok),
+        remembered("b.test", Status::Ok),
+        remembered("aa.test", Status::Ok),
+    ];
+    let told = statuses(&first_entries(before, &first));
+    let forgotten = |name: &str| vec![format!("{name} is forgotten")];
+    let b = of("b.test", "info", "ok");
+    assert_eq!(
+        told,
+        [&a[..], &forgotten("aa.test"), &b, &forgotten("z.test")].concat(),
+        "none.test is as it was"
+    );
+}
+
+#[test]
+fn domains_that_a_reload_adds_and_removes_are_told_and_forgotten() {
+    let [one, other] = [snapshot_of(&["a.test", "c.test"]), snapshot_of(&["b.test", "c.test"])];
+    let told = statuses(&entries(&one, &other));
+    let added = ["status b.test at 0 {\"status\":\"info\"}", "b.test is info since 0"];
+    assert_eq!(told, [&["a.test is forgotten"][..], &added].concat());
 }
 
 #[test]

@@ -107,12 +107,14 @@ fn page<'a>(look: &Look<'a>, entry: &'a DomainEntry) -> DomainPage<'a> {
     let findings = Findings::of(look.snapshot);
     let mut hits: Vec<&Finding> = findings.hits(&view.domain.name);
     hits.extend(findings.known(&view.domain.name));
-    let mut frame = look.frame(View::Other);
-    frame.title = name.to_owned();
-    frame.up = "..";
-    frame.json = Some(format!("api/v1/domains/{name}"));
-    frame.state = entry.status.into();
-    frame.word = entry.status.as_str();
+    let frame = Frame {
+        title: name.to_owned(),
+        up: "..",
+        json: Some(format!("api/v1/domains/{name}")),
+        state: entry.status.into(),
+        word: entry.status.as_str(),
+        ..look.frame(View::Other)
+    };
     let (strips, events) = Past::of_domain(look, entry);
     DomainPage {
         frame,
@@ -141,7 +143,9 @@ fn sentence(entry: &DomainEntry, hits: &[&Finding]) -> String {
     }
     let serving = entry.view.hosts.iter().filter(|host| host.live_share > 0.0);
     let serving: Vec<String> = serving
-        .map(|host| format!("{} ({})", report::short_host(&host.host), report::percent(host.live_share)))
+        .map(|host| {
+            format!("{} ({})", report::short_host(&host.host), report::percent(host.live_share))
+        })
         .collect();
     match serving.is_empty() {
         true => format!("{}.", report::without_hosts(entry)),
@@ -269,9 +273,8 @@ fn cell(view: &AnswerView, host: &Host, usual: &str) -> MatrixCell {
 fn server(view: &AnswerView, differs: bool) -> ServerColumn {
     let answer = &view.answer;
     let state = match (answer.outcome.is_usable(), differs) {
-        (false, _) => State::Warning,
-        (true, true) => State::Warning,
         (true, false) => State::Passed,
+        (false, _) | (true, true) => State::Warning,
     };
     ServerColumn {
         name: report::from(&view.upstream.server.to_string(), &view.upstream.path),

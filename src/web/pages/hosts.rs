@@ -106,8 +106,11 @@ fn sentence(snapshot: &Snapshot) -> String {
         [HostStatus::Up, HostStatus::Degraded, HostStatus::Down, HostStatus::Unknown].map(count);
     let all = snapshot.hosts.len();
     let parts = [(down, "down"), (degraded, "degraded"), (unknown, "unknown")];
-    let parts: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(n, word)| format!("{n} {word}"))
+        .collect();
     match (all, parts.is_empty()) {
         (0, _) => "No host is published.".to_owned(),
         (1, true) => "The only host is up.".to_owned(),

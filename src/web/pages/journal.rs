@@ -60,11 +60,10 @@ impl Row {
 }
 
 pub(super) fn render(look: &Look) -> Rendered {
-    let (query, limit) = events_wanted(look.query, look.now).map_err(Refusal::Wrong)?;
-    let read = look.journal.events(&query);
-    let mut events = read.map_err(|error| Refusal::Failed(error.to_string()))?;
-    let is_more = events.len() > limit;
-    events.truncate(limit);
+    let query = events_wanted(look.query, look.now).map_err(Refusal::Wrong)?;
+    let limit = query.limit;
+    let read = web::journal::events(look.journal, Some(look.snapshot), query);
+    let (events, is_more) = read.map_err(|error| Refusal::Failed(error.to_string()))?;
     let mut frame = look.frame(View::Journal);
     frame.json = Some(format!("api/v1/journal{}", look.query.link_with(LIMIT, &limit.to_string())));
     let page = JournalPage {
@@ -84,15 +83,12 @@ pub(super) fn render(look: &Look) -> Rendered {
     Ok(page.render()?)
 }
 
-/// One event more than is shown tells whether there are more.
-fn events_wanted(query: &Query, now: Timestamp) -> Result<(EventQuery, usize), String> {
-    let mut wanted = web::journal::parse(query.encoded().as_bytes(), now)?;
-    if query.get(LIMIT).is_none() {
-        wanted.limit = PAGE;
-    }
-    let limit = wanted.limit;
-    wanted.limit += 1;
-    Ok((wanted, limit))
+fn events_wanted(query: &Query, now: Timestamp) -> Result<EventQuery, String> {
+    let wanted = web::journal::parse(query.encoded().as_bytes(), now)?;
+    Ok(match query.get(LIMIT) {
+        Some(_) => wanted,
+        None => EventQuery { limit: PAGE, ..wanted },
+    })
 }
 
 /// How a change reads: what is worse now, what is better.
@@ -103,9 +99,7 @@ fn state_of(event: &Event) -> State {
         EventKind::Appeared | EventKind::HostUp | EventKind::ServerAnswering => State::Passed,
         EventKind::Status => {
             let now = event.evidence.get("status").and_then(serde_json::Value::as_str);
-            let all = [Status::Ok, Status::Info, Status::Warning, Status::Critical];
-            let status = all.into_iter().find(|status| Some(status.as_str()) == now);
-            status.map_or(State::Unknown, Into::into)
+            now.and_then(Status::of_word).map_or(State::Unknown, Into::into)
         }
         _ => State::Info,
     }

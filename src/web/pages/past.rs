@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::journal::Row;
 use super::serve::Look;
-use crate::model::Name;
-use crate::model::journal::EventQuery;
+use crate::model::journal::{Event, EventKind, EventQuery};
 use crate::model::snapshot::DomainEntry;
-use crate::report::State;
+use crate::model::{Name, Status};
+use crate::report::{self, State, Strip};
+use crate::web;
 
 /// How much of the past a strip shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,19 +68,41 @@ pub(super) struct Run {
     pub(super) height: usize,
 }
 
-/// Of a domain's timeline; the journal has the rest.
-const MOST_EVENTS: usize = 50;
-
 /// What the journal says of the domains of a page.
-#[derive(Default)]
 pub(super) struct Past {
     strips: HashMap<Name, StripView>,
     last: HashMap<Name, (Timestamp, String)>,
 }
 
+/// Of a domain's timeline; the journal has the rest.
+const MOST_EVENTS: usize = 50;
+/// Of all domains of a page: where there are more, what is older is not drawn.
+const MOST_READ: usize = 50_000;
+/// What a strip is drawn of, and what is a change.
+const KINDS: [EventKind; 5] = [
+    EventKind::Status,
+    EventKind::Started,
+    EventKind::Appeared,
+    EventKind::Vanished,
+    EventKind::Changed,
+];
+/// Of stretches that are told in words.
+const MOST_TOLD: usize = 5;
+
 impl Past {
-    pub(super) fn of_domains(_look: &Look, _entries: &[&DomainEntry], _span: Span) -> Self {
-        Self::default()
+    /// A strip of each domain, and what changed last within the longest span.
+    pub(super) fn of_domains(look: &Look, entries: &[&DomainEntry], span: Span) -> Self {
+        let domains: Vec<(Name, Status)> =
+            entries.iter().map(|entry| (entry.view.domain.name.clone(), entry.status)).collect();
+        let events = read(look, &domains);
+        let mut last = HashMap::new();
+        for event in &events {
+            let Some(domain) = &event.domain else { continue };
+            last.entry(domain.clone()).or_insert_with(|| (event.at, report::event_message(event)));
+        }
+        let strips = drawn(&events, &domains, look.snapshot.at, span);
+        let names = domains.into_iter().map(|(name, _)| name);
+        Self { strips: names.zip(strips).collect(), last }
     }
 
     /// Both strips of a domain, and its latest events.
@@ -87,13 +110,16 @@ impl Past {
         look: &Look,
         entry: &DomainEntry,
     ) -> (Vec<(&'static str, StripView)>, Vec<Row>) {
-        let query = EventQuery {
-            domain: Some(entry.view.domain.name.clone()),
-            limit: MOST_EVENTS,
-            ..EventQuery::default()
-        };
-        let events = look.journal.events(&query).unwrap_or_default();
-        (Vec::new(), events.iter().map(Row::of).collect())
+        let domain = [(entry.view.domain.name.clone(), entry.status)];
+        let events = read(look, &domain);
+        let strips = [Span::Day, Span::Month].map(|span| {
+            drawn(&events, &domain, look.snapshot.at, span).pop().map(|strip| (span.title(), strip))
+        });
+        let [(name, _)] = domain;
+        let query = EventQuery { domains: vec![name], limit: MOST_EVENTS, ..EventQuery::default() };
+        let timeline = web::journal::events(look.journal, Some(look.snapshot), query);
+        let timeline = timeline.map(|(events, _)| events).unwrap_or_default();
+        (strips.into_iter().flatten().collect(), timeline.iter().map(Row::of).collect())
     }
 
     pub(super) fn take_last(&mut self, name: &Name) -> Option<(Timestamp, String)> {
@@ -102,5 +128,88 @@ impl Past {
 
     pub(super) fn take_strip(&mut self, name: &Name) -> Option<StripView> {
         self.strips.remove(name)
+    }
+}
+
+/// Where the journal cannot be read, the page says so, and shows what it has.
+fn read(look: &Look, domains: &[(Name, Status)]) -> Vec<Event> {
+    let query = EventQuery {
+        domains: domains.iter().map(|(name, _)| name.clone()).collect(),
+        since: look.snapshot.at.checked_sub(Span::Month.length()).ok(),
+        kinds: KINDS.to_vec(),
+        limit: MOST_READ,
+        ..EventQuery::default()
+    };
+    if query.domains.is_empty() {
+        return Vec::new();
+    }
+    look.journal.events(&query).unwrap_or_default()
+}
+
+fn drawn(
+    events: &[Event],
+    domains: &[(Name, Status)],
+    at: Timestamp,
+    span: Span,
+) -> Vec<StripView> {
+    let from = at.checked_sub(span.length()).unwrap_or(Timestamp::MIN);
+    let strips = report::strips(events, domains, from, at, span.slots());
+    strips.iter().map(|strip| StripView::of(strip, span)).collect()
+}
+
+impl StripView {
+    fn of(strip: &Strip, span: Span) -> Self {
+        let mut runs: Vec<Run> = Vec::new();
+        for (at, slot) in strip.slots.iter().enumerate() {
+            let state = slot.worst.map_or(State::Unknown, State::from);
+            match runs.last_mut() {
+                Some(run) if run.state == state => run.length += 1,
+                _ => runs.push(Run { state, from: at, length: 1, height: height(state) }),
+            }
+        }
+        Self { slots: strip.slots.len(), label: label(strip, &runs, span), runs }
+    }
+}
+
+/// Of ten: trouble stands out by its height, too.
+fn height(state: State) -> usize {
+    match state {
+        State::Passed => 3,
+        State::Info => 4,
+        State::Warning => 7,
+        State::Critical => 10,
+        State::Skipped | State::Unknown => 1,
+    }
+}
+
+/// `Last 24 h: ok, but critical 12:30 to 14:00`.
+fn label(strip: &Strip, runs: &[Run], span: Span) -> String {
+    let format = if span.is_long() { "%b %d" } else { "%H:%M" };
+    let at = |slot: usize| {
+        let begins = strip.slots.get(slot).map(|slot| slot.from);
+        begins.unwrap_or(strip.until).strftime(format).to_string()
+    };
+    let word = |state| match state {
+        State::Passed => "ok",
+        State::Unknown => "not watched",
+        state => state.as_str(),
+    };
+    let told = |run: &&Run| run.state != State::Passed;
+    let all = runs.iter().filter(told).count();
+    let mut parts: Vec<String> = runs
+        .iter()
+        .filter(told)
+        .rev()
+        .take(MOST_TOLD)
+        .map(|run| format!("{} {} to {}", word(run.state), at(run.from), at(run.from + run.length)))
+        .collect();
+    parts.reverse();
+    if all > MOST_TOLD {
+        parts.insert(0, format!("{} more", all - MOST_TOLD));
+    }
+    match (parts.is_empty(), runs) {
+        (true, _) => format!("{}: ok", span.title()),
+        (false, [only]) => format!("{}: {}", span.title(), word(only.state)),
+        (false, _) => format!("{}: {}", span.title(), parts.join(", ")),
     }
 }

@@ -61,8 +61,9 @@ impl From<askama::Error> for Refusal {
 
 /// The pages of one snapshot, as far as somebody looked at them.
 #[derive(Default)]
-pub(in crate::web) struct Made(Mutex<HashMap<String, Arc<OnceLock<Result<Body, Sent>>>>>);
+pub(in crate::web) struct Made(Mutex<HashMap<String, Place>>);
 
+type Place = Arc<OnceLock<Result<Body, Sent>>>;
 type Sent = (StatusCode, String);
 
 /// A page as it is sent.
@@ -84,7 +85,9 @@ struct Page {
 /// The route of a view of the estate.
 pub(in crate::web) fn route(view: View) -> MethodRouter<Arc<App>> {
     let page = match view {
-        View::Domains | View::Other => &Page { parameters: domains::TAKES, render: domains::render },
+        View::Domains | View::Other => {
+            &Page { parameters: domains::TAKES, render: domains::render }
+        }
         View::Hosts => &Page { parameters: hosts::TAKES, render: hosts::render },
         View::Findings => &Page { parameters: findings::TAKES, render: findings::render },
         View::Profiles => &Page { parameters: &[], render: profiles::render },
@@ -94,7 +97,7 @@ pub(in crate::web) fn route(view: View) -> MethodRouter<Arc<App>> {
         let query = query.unwrap_or_default();
         let key = format!("{}?{query}", VIEW_KEYS[view as usize]);
         let render = page.render;
-        answer(app, &headers, ".", key, &query, page.parameters, move |look| render(look)).await
+        answer(app, &headers, ".", key, &query, page.parameters, render).await
     })
 }
 
@@ -127,7 +130,9 @@ async fn answer(
     let Some(snapshot) = app.snapshot() else { return not_ready(up, now) };
     let query = match Query::parse(query.as_bytes(), parameters) {
         Ok(query) => query,
-        Err(wrong) => return told(StatusCode::BAD_REQUEST, up, now, "That cannot be shown", &wrong),
+        Err(wrong) => {
+            return told(StatusCode::BAD_REQUEST, up, now, "That cannot be shown", &wrong);
+        }
     };
     let encoding = encoding::accepted(headers);
     let made = app.rendered(move |app| {
@@ -152,7 +157,7 @@ fn title_of(status: StatusCode) -> &'static str {
 }
 
 impl Made {
-    fn place(&self, key: String) -> Arc<OnceLock<Result<Body, Sent>>> {
+    fn place(&self, key: String) -> Place {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = kept.len() >= MOST_KEPT;
         match kept.get(&key) {

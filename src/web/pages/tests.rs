@@ -39,7 +39,10 @@ async fn each_view_has_a_strict_policy_and_its_json_beside_it() {
         assert_eq!(page.status, 200, "{path}");
         assert!(page.text().contains(&format!("href=\"{json}\"")), "{path}: {}", page.text());
         let policy = page.header("content-security-policy").expect("a policy");
-        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"),
+            "{policy}"
+        );
         assert_eq!(served.get(json.trim_start_matches('.')).await.status, 200, "{json}");
     }
 }
