@@ -25,7 +25,8 @@ impl Seen {
     fn on(browser: &Chromium) -> Self {
         let icon = browser.only("link#favicon[rel=icon]", "e.href");
         Self {
-            sentence: browser.only("#verdict", "e.textContent.trim()"),
+            // Beside the mark, which says the status once more.
+            sentence: browser.only("#verdict", "e.lastChild.textContent.trim()"),
             status: browser.only("html", "e.dataset.status"),
             icon: icon.rsplit('/').next().unwrap_or_default().to_owned(),
             mark: browser.title().split(' ').next().unwrap_or_default().to_owned(),

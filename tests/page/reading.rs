@@ -31,7 +31,7 @@ fn findings(browser: &Chromium) -> BTreeSet<String> {
 }
 
 fn choose(browser: &Chromium, name: &str, value: &str) {
-    browser.click(&format!("select[name={name}] option[value={value}]"));
+    browser.choose(&format!("select[name={name}]"), value);
 }
 
 /// Filters, sends the form, and waits for the page that it leads to.
@@ -245,8 +245,9 @@ fn a_click_copies_a_command_wherever_the_page_is_from() {
         let (button, command) = browser_nth(&browser, number);
         browser.click(&button);
         browser.wait_for("the button says that it is done", || {
-            let told = browser.text(&button);
-            if told.to_lowercase().contains("copied") { Ok(()) } else { Err(told) }
+            // The page may be renewed meanwhile; readers of screens hear it all the same.
+            let told = browser.all(&format!("{button}, #announce"), "e.textContent");
+            if told.iter().any(|told| told == "Copied") { Ok(()) } else { Err(told.concat()) }
         });
         browser.click("input[name=q]");
         browser.press_with_control('v');

@@ -157,6 +157,14 @@ impl Chromium {
         self.wait(self.client().perform_actions(keys));
     }
 
+    /// Chooses from a list what is called so.
+    pub fn choose(&self, selector: &str, label: &str) {
+        self.wait(async {
+            let list = self.client().find(Locator::Css(selector)).await?;
+            list.select_by_label(label).await
+        });
+    }
+
     /// Types into a field, in place of what is there.
     pub fn fill(&self, selector: &str, text: &str) {
         self.wait(async {

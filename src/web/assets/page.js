@@ -117,8 +117,16 @@
     setTimeout(() => { busy = false; refresh(); }, 1000);
   };
 
+  // Browsers have six connections for a server: pages that nobody looks at must not hold them, neither in
+  // other tabs nor behind the back button.
+  let source = null;
+  const leave = () => {
+    source?.close();
+    source = null;
+  };
   const listen = () => {
-    const source = new EventSource(`${root}/api/v1/events`);
+    if (source || document.hidden) return;
+    source = new EventSource(`${root}/api/v1/events`);
     source.addEventListener("open", () => {
       live.className = "";
       live.textContent = "live";
@@ -131,7 +139,10 @@
       live.className = "lost";
       live.textContent = "not connected";
       // Refused for good: browsers try again only where the connection was lost.
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+      if (source?.readyState === EventSource.CLOSED) {
+        leave();
+        setTimeout(listen, 10000);
+      }
     });
   };
 
@@ -139,8 +150,16 @@
   addButtons();
   tick();
   setInterval(tick, 10000);
-  document.addEventListener("visibilitychange", refresh);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      leave();
+    } else {
+      listen();
+      refresh();
+    }
+  });
   document.addEventListener("selectionchange", refresh);
-  addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", listen);
   listen();
 })();
