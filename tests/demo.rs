@@ -72,6 +72,9 @@ fn shown(address: SocketAddr) -> Shown {
     let mut shown: Shown =
         list("domains").iter().map(|domain| (text(&domain["name"]), Vec::new())).collect();
     for finding in list("findings") {
+        if text(&finding["subject"]).starts_with("profile:") {
+            continue;
+        }
         let told = format!("{}/{}", text(&finding["check"]), text(&finding["severity"]));
         let told = match finding["state"].as_str() {
             Some("active") => told,
@@ -86,6 +89,25 @@ fn shown(address: SocketAddr) -> Shown {
     }
     shown.values_mut().for_each(|findings| findings.sort());
     shown
+}
+
+/// What each profile's clients show, and the findings about it.
+fn profiles(address: SocketAddr) -> Vec<(String, Value, Vec<String>)> {
+    let report = document(address, "/api/v1/report");
+    let findings = report["findings"].as_array().expect("a list");
+    let about = |name: &str| {
+        let subject = format!("profile:{name}");
+        let about = findings.iter().filter(|finding| finding["subject"] == *subject);
+        about.map(|finding| text(&finding["check"])).collect()
+    };
+    let profiles = report["profiles"].as_array().expect("a list").iter();
+    profiles
+        .map(|profile| {
+            let name = text(&profile["name"]);
+            let findings = about(&name);
+            (name, profile["client_error"].clone(), findings)
+        })
+        .collect()
 }
 
 /// Waits until a daemon finds exactly this.
@@ -110,6 +132,17 @@ fn the_demo_shows_what_it_tells_and_ends_when_asked() {
         let mut demo = Daemon::of(&mut command, Config::new(""));
         demo.wait_until_ready();
         wait_until_shown("the demo", demo.address(), &at_first());
+        let shown = profiles(demo.address());
+        let expected = [
+            ("east-office", Value::Null, &[][..]),
+            ("new-subnet", "0x8007232B".into(), &["profile-no-kms"]),
+            ("branch", "0xC004F074".into(), &["profile-shadowed"]),
+            ("kiosks", Value::Null, &["profile-pinned"]),
+        ];
+        let expected = expected.map(|(name, code, checks)| {
+            (name.to_owned(), code, checks.iter().map(ToString::to_string).collect())
+        });
+        assert_eq!(shown, expected);
         assert_eq!(request(demo.address(), "POST", "/-/reload", "").status, 403);
         let log = demo.log();
         let server = log.split_once("--server ").and_then(|(_, rest)| rest.split(' ').next());

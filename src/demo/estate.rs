@@ -1,5 +1,5 @@
 //! What the demo's estate is made of: domains, each with what it shows; hosts; the resolvers of four
-//! sites.
+//! sites; kinds of clients.
 
 use super::rpc::Behaviour;
 
@@ -214,6 +214,49 @@ pub(super) const DOMAINS: [Domain; 22] = [
         "all-hosts-down: nothing listens on either",
     ),
 ];
+
+/// A kind of client of headquarters, and what comes of its way.
+#[derive(Debug)]
+pub(super) struct Profile {
+    pub(super) name: &'static str,
+    pub(super) suffixes: &'static [&'static str],
+    /// Set by policy: the search is off then.
+    pub(super) kms_host: Option<&'static str>,
+    /// How many Windows clients, and machines with Office, there are; 0: nothing is declared.
+    pub(super) clients: u32,
+    pub(super) office: u32,
+    pub(super) shows: &'static str,
+}
+
+pub(super) const PROFILES: [Profile; 4] = [
+    Profile {
+        clients: 120,
+        office: 40,
+        ..profile("east-office", &[EAST], "well: three of four go to one host, one to another")
+    },
+    profile(
+        "new-subnet",
+        &["guests.contoso.test", "missing.contoso.test"],
+        "profile-no-kms: no suffix of its list has a record",
+    ),
+    profile(
+        "branch",
+        &["dead.contoso.test", WEST],
+        "profile-shadowed: dead hosts hide the good ones of a later suffix",
+    ),
+    Profile {
+        kms_host: Some(KMS1),
+        ..profile("kiosks", &[WEST], "profile-pinned: a fixed host switches discovery off")
+    },
+];
+
+const fn profile(
+    name: &'static str,
+    suffixes: &'static [&'static str],
+    shows: &'static str,
+) -> Profile {
+    Profile { name, suffixes, kms_host: None, clients: 0, office: 0, shows }
+}
 
 const fn host(name: &'static str, octet: u8, answers: Option<Behaviour>) -> Host {
     Host { name, octet, answers }

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use super::ANY_PORT;
 use super::dns::{DnsServer, Fault};
 use super::estate::{
-    BROKEN, DOMAINS, EMPTY, HALF_HOST, HOSTS, KMS_E1, KMS_W1, PORT_HOST, Record, SPLIT, Site, WEST,
-    ZONE,
+    BROKEN, DOMAINS, EMPTY, HALF_HOST, HOSTS, KMS_E1, KMS_W1, PORT_HOST, PROFILES, Profile, Record,
+    SPLIT, Site, WEST, ZONE,
 };
 use super::rpc::{Behaviour, RpcListener};
 use super::zones::{Data, Zones, name};
@@ -152,7 +152,27 @@ impl Lab {
             }
             text.push_str("]\n");
         }
+        for profile in &PROFILES {
+            self.declare(profile, &mut text);
+        }
         text
+    }
+
+    fn declare(&self, profile: &Profile, text: &mut String) {
+        let Profile { name, suffixes, kms_host, clients, office, shows: _ } = profile;
+        let resolver = Site::Headquarters.resolver();
+        let _ = write!(
+            text,
+            "\n[[profile]]\nname = \"{name}\"\nsuffixes = {suffixes:?}\nresolver = \"{resolver}\"\n"
+        );
+        if let Some(host) = kms_host {
+            let _ = writeln!(text, "kms_host = \"{host}:{}\"", self.ports.of(host));
+        }
+        for (key, count) in [("clients", clients), ("office", office)] {
+            if *count > 0 {
+                let _ = writeln!(text, "{key} = {count}");
+            }
+        }
     }
 
     /// The plan's `kms_port` in this lab, which stands for 1688.

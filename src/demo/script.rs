@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::estate::{DOMAINS, KMS_E1, KMS_W1, WEST};
+use super::estate::{DOMAINS, KMS_E1, KMS_W1, PROFILES, WEST};
 use super::lab::{Act, Lab, LabError};
 
 /// Lets one thing happen every so often, for ever, and says so. Ends where it cannot go on; the lab
@@ -41,12 +41,16 @@ pub fn intro(lab: &Lab, listen: SocketAddr, every: Duration) -> String {
     let [server, _] = lab.servers();
     let mut text = format!(
         "An estate on loopback, and the daemon that watches it, once a second. Hosts answer RPC binds; none is KMS.\n\n\
-         \x20 metrics and findings  http://{listen}/\n\
-         \x20 a DNS server          {server}\n\n\
+         \x20 the pages     http://{listen}/\n\
+         \x20 a DNS server  {server}\n\n\
          Each domain shows one thing:\n"
     );
     for domain in &DOMAINS {
         let _ = writeln!(text, "  {:24} {}", domain.name, domain.shows);
+    }
+    text.push_str("\nEach profile of clients, too:\n");
+    for profile in &PROFILES {
+        let _ = writeln!(text, "  {:24} {}", profile.name, profile.shows);
     }
     let mut happens = String::new();
     for (turn, act) in (1..).zip(Act::ROUND) {
@@ -96,8 +100,9 @@ mod tests {
         {
             assert!(text.contains(expected), "{expected} is not in:\n{text}");
         }
-        for domain in &DOMAINS {
-            let (ids, _) = domain.shows.split_once(": ").expect("ids, a colon, and why");
+        let shown = DOMAINS.iter().map(|domain| domain.shows);
+        for shows in shown.chain(PROFILES.iter().map(|profile| profile.shows)) {
+            let (ids, _) = shows.split_once(": ").expect("ids, a colon, and why");
             let known = |id: &str| id == "well" || Check::parse(id).is_some_and(Check::is_built);
             assert!(ids.split(", ").all(known), "{ids}");
         }

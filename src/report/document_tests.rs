@@ -23,7 +23,7 @@ fn junit_of(snapshot: &Snapshot) -> String {
 fn samples_are_as_they_were_looked_at() {
     let document = document(&fixture::troubled());
     let page = include_str!("expected/troubled.html")
-        .replace("{css}", include_str!("html.css"))
+        .replace("{css}", concat!(include_str!("colors.css"), include_str!("html.css")))
         .replace("{version}", env!("CARGO_PKG_VERSION"));
     assert_eq!(html(&document), page);
     assert_eq!(markdown(&document), include_str!("expected/troubled.md"));

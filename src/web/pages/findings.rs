@@ -123,16 +123,17 @@ impl<'a> Filter<'a> {
         let is_below = finding.state == FindingState::Suppressed
             && self.state.is_none()
             && findings.has_cause(finding);
+        let lesser = || findings.explained(&finding.id);
         !is_below
-            && (self.fits(finding)
-                || self.state.is_none()
-                    && findings.explained(&finding.id).iter().any(|lesser| self.fits(lesser)))
+            && self.severity.is_none_or(|severity| finding.severity.as_str() == severity)
+            && self.state.is_none_or(|state| finding.state.as_str() == state)
+            && (self.is_about(finding)
+                || self.state.is_none() && lesser().iter().any(|lesser| self.is_about(lesser)))
     }
 
-    fn fits(&self, finding: &Finding) -> bool {
-        self.severity.is_none_or(|severity| finding.severity.as_str() == severity)
-            && self.state.is_none_or(|state| finding.state.as_str() == state)
-            && self.check.is_none_or(|check| finding.check.as_str() == check)
+    /// What also a finding shows that only explains such a one.
+    fn is_about(&self, finding: &Finding) -> bool {
+        self.check.is_none_or(|check| finding.check.as_str() == check)
             && self.needle.as_deref().is_none_or(|needle| holds(finding, needle))
     }
 }

@@ -116,7 +116,7 @@ async fn filters_leave_what_fits() {
     assert_eq!(shown("/hosts?status=down", "<tr data-host").await, (200, 1));
     assert_eq!(shown("/findings", "<article class=\"finding").await, (200, 3));
     assert_eq!(shown("/findings?severity=info", "<article class=\"finding").await, (200, 1));
-    assert_eq!(shown("/findings?state=suppressed", "<article class=\"finding").await, (200, 1));
+    assert_eq!(shown("/findings?state=suppressed", "<article class=\"finding").await, (200, 2));
 }
 
 #[tokio::test]
