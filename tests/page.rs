@@ -16,6 +16,8 @@ mod lab;
 mod live;
 #[path = "peers/npm.rs"]
 mod npm;
+#[path = "page/past.rs"]
+mod past;
 #[path = "peers/program.rs"]
 mod program;
 #[path = "page/reading.rs"]

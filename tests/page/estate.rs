@@ -8,10 +8,10 @@ use kmswatch::daemon::{Signals, Start};
 use kmswatch::demo::{ANY_PORT, Act, Behaviour, Data, DnsServer, Lab, RpcListener, Zones};
 use tokio::task::JoinHandle;
 
-use crate::PATIENCE;
 use crate::daemon::request;
 use crate::lab::Bench;
 use crate::program::wait_for;
+use crate::{PATIENCE, past};
 
 /// A small estate that is well, until something is done to it.
 ///
@@ -99,22 +99,26 @@ pub fn owner(domain: &str) -> String {
     format!("_vlmcs._tcp.{domain}")
 }
 
-/// The demo's estate, with a domain for each fault, and a daemon that watches it once a second; and two
-/// profiles.
+/// The demo's estate, with a domain for each fault, and a daemon that watches it once a second, as if
+/// for a month.
 pub struct Demo {
     pub address: SocketAddr,
     lab: Lab,
     daemon: JoinHandle<()>,
     bench: Bench,
+    _folder: tempfile::TempDir,
 }
 
 impl Demo {
     /// Starts it, and waits for the first audit.
     pub fn start() -> Self {
-        let bench = Bench::new();
+        let (bench, folder) = (Bench::new(), tempfile::tempdir().expect("a folder"));
+        let journal = folder.path().join("kmswatch.db");
+        past::write(&journal);
         let started = bench.wait(async {
             let lab = Lab::start().await.expect("a lab");
-            let text = lab.config(ANY_PORT) + DEMO_PROFILES;
+            let in_file = format!("path = {:?}", journal.display().to_string());
+            let text = lab.config(ANY_PORT).replace("path = \"\"", &in_file);
             let mut plan = config::parse(&text, "demo").expect("a config").plan;
             plan.kms_port = lab.kms_port();
             let listener = tokio::net::TcpListener::bind(ANY_PORT).await.expect("a free port");
@@ -134,7 +138,7 @@ impl Demo {
                 status => Err(status.to_string()),
             }
         });
-        Self { address, lab, daemon, bench }
+        Self { address, lab, daemon, bench, _folder: folder }
     }
 
     /// Lets something happen, and waits until the findings have this check.
@@ -157,19 +161,3 @@ impl Drop for Demo {
         self.daemon.abort();
     }
 }
-
-const DEMO_PROFILES: &str = "
-[[profile]]
-name = \"well\"
-suffixes = [\"east.contoso.test\"]
-resolver = \"hq\"
-[[profile]]
-name = \"shadowed\"
-suffixes = [\"missing.contoso.test\", \"dead.contoso.test\", \"west.contoso.test\"]
-resolver = \"hq\"
-clients = 40
-[[profile]]
-name = \"nowhere\"
-suffixes = [\"missing.contoso.test\"]
-resolver = \"hq\"
-";

@@ -22,6 +22,9 @@ const VIEWS: [(&str, &str); 9] = [
     ("/journal", "journal"),
 ];
 
+/// Of a picture, in pixels: what is below is more of the same.
+const HIGHEST: u32 = 1500;
+
 /// Where pictures of the views go, for the documentation; without it none is made.
 const PICTURES: &str = "KMSWATCH_SCREENSHOTS";
 
@@ -92,6 +95,6 @@ fn wide(browser: &Chromium) -> Vec<String> {
 fn keep_picture(browser: &Chromium, name: &str, kind: &str) {
     let Some(folder) = std::env::var_os(PICTURES).filter(|_| !name.is_empty()) else { return };
     let file = Path::new(&folder).join(format!("{name}-{kind}.png"));
-    std::fs::write(file, browser.picture()).expect("the folder is there");
+    std::fs::write(file, browser.picture(HIGHEST)).expect("the folder is there");
     browser.resize(1280, 900);
 }

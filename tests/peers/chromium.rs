@@ -206,11 +206,11 @@ impl Chromium {
         grave.map(|entry| entry["message"].as_str().expect("a text").to_owned()).collect()
     }
 
-    /// A picture of the whole page as PNG, however long it is. The window keeps that height.
-    pub fn picture(&self) -> Vec<u8> {
+    /// A picture of the page as PNG, of its first so many lines. The window keeps its height.
+    pub fn picture(&self, highest: u32) -> Vec<u8> {
         let size = self.script("return [innerWidth, document.documentElement.scrollHeight]");
         let [width, height]: [u32; 2] = serde_json::from_value(size).expect("two numbers");
-        self.resize(width, height);
+        self.resize(width, height.min(highest));
         self.wait(self.client().screenshot())
     }
 
