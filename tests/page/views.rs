@@ -1,6 +1,7 @@
 //! Each view as people see it: in light and dark, wide and narrow.
 
 use std::path::Path;
+use std::process::Command;
 
 use kmswatch::demo::{Act, Data};
 
@@ -8,6 +9,7 @@ use crate::axe::Axe;
 use crate::chromium::{Chromium, Colours};
 use crate::daemon::Daemon;
 use crate::estate::{Demo, Estate};
+use crate::program::said;
 
 /// A view, and the picture's name where it shows in the documentation.
 const VIEWS: [(&str, &str); 9] = [
@@ -25,7 +27,21 @@ const VIEWS: [(&str, &str); 9] = [
 /// Of a picture, in pixels: what is below is more of the same.
 const HIGHEST: u32 = 1500;
 
-/// Where pictures of the views go, for the documentation; without it none is made.
+/// What the documentation shows: a view, and how.
+const KEPT: [(&str, &str); 10] = [
+    ("domains", "light"),
+    ("domains", "dark"),
+    ("domains", "phone"),
+    ("domain", "light"),
+    ("divergence", "dark"),
+    ("hosts", "light"),
+    ("findings", "light"),
+    ("profiles", "light"),
+    ("profiles", "phone"),
+    ("journal", "light"),
+];
+
+/// Where these pictures go; without it none is made.
 const PICTURES: &str = "KMSWATCH_SCREENSHOTS";
 
 #[test]
@@ -93,8 +109,12 @@ fn wide(browser: &Chromium) -> Vec<String> {
 }
 
 fn keep_picture(browser: &Chromium, name: &str, kind: &str) {
-    let Some(folder) = std::env::var_os(PICTURES).filter(|_| !name.is_empty()) else { return };
+    let is_kept = KEPT.contains(&(name, kind));
+    let Some(folder) = std::env::var_os(PICTURES).filter(|_| is_kept) else { return };
     let file = Path::new(&folder).join(format!("{name}-{kind}.png"));
-    std::fs::write(file, browser.picture(HIGHEST)).expect("the folder is there");
+    std::fs::write(&file, browser.picture(HIGHEST)).expect("the folder is there");
+    // 64 colours are all that these pages have.
+    let mut smaller = Command::new("pngquant");
+    said(smaller.args(["--force", "--ext=.png", "--strip", "64", "--"]).arg(&file));
     browser.resize(1280, 900);
 }
