@@ -135,7 +135,7 @@ fn the_demo_shows_what_it_tells_and_ends_when_asked() {
         let shown = profiles(demo.address());
         let expected = [
             ("east-office", Value::Null, &[][..]),
-            ("new-subnet", "0x8007232B".into(), &["profile-no-kms"]),
+            ("new-subnet", "0x8007251D".into(), &["profile-no-kms"]),
             ("branch", "0xC004F074".into(), &["profile-shadowed"]),
             ("kiosks", Value::Null, &["profile-pinned"]),
         ];

@@ -357,8 +357,17 @@ fn lines(value: &Value) -> Vec<String> {
     }
 }
 
+/// `port 1688, servers 10.0.0.53 10.0.0.54`: nobody reads braces.
 fn in_a_line(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(in_a_line).collect::<Vec<_>>().join(" "),
+        Value::Object(pairs) => {
+            let pairs = pairs.iter().map(|(name, value)| format!("{name} {}", in_a_line(value)));
+            pairs.collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
 }
 
 fn in_words(row: &[String]) -> String {

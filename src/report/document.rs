@@ -230,6 +230,25 @@ impl From<Severity> for State {
     }
 }
 
+impl Table {
+    /// Without the columns in which nothing stands.
+    #[must_use]
+    pub fn trimmed(mut self) -> Self {
+        let says =
+            |cell: &Cell| cell.state.is_some() || cell.lines.iter().any(|line| !line.is_empty());
+        for column in (0..self.headers.len()).rev() {
+            let is_said = self.rows.iter().any(|row| row.get(column).is_some_and(says));
+            if !is_said {
+                self.headers.remove(column);
+                self.rows.iter_mut().filter(|row| column < row.len()).for_each(|row| {
+                    row.remove(column);
+                });
+            }
+        }
+        self
+    }
+}
+
 impl Cell {
     /// A cell with a mark.
     pub fn marked(state: State, text: impl Into<String>) -> Self {
@@ -273,6 +292,19 @@ mod tests {
             Remedy::Run(vec!["net start sppsvc"]),
         ];
         assert_eq!(item.remedy(), expected);
+    }
+
+    #[test]
+    fn a_column_in_which_nothing_stands_goes() {
+        let row = |texts: [&str; 3]| texts.map(Cell::from).to_vec();
+        let table = Table {
+            caption: String::new(),
+            headers: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            rows: vec![row(["1", "", ""]), row(["2", "", "x"])],
+        };
+        let trimmed = table.trimmed();
+        assert_eq!(trimmed.headers, ["a", "c"]);
+        assert_eq!(trimmed.rows[1], [Cell::from("2"), Cell::from("x")]);
     }
 
     #[test]

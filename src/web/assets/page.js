@@ -117,15 +117,11 @@
     setTimeout(() => { busy = false; refresh(); }, 1000);
   };
 
-  // Browsers have six connections for a server: pages that nobody looks at must not hold them, neither in
-  // other tabs nor behind the back button.
+  // A browser has but six connections for a server of HTTP/1.1, and each page that listens holds one: only
+  // those do that somebody sees.
   let source = null;
-  const leave = () => {
-    source?.close();
-    source = null;
-  };
   const listen = () => {
-    if (source || document.hidden) return;
+    if (document.hidden || source) return;
     source = new EventSource(`${root}/api/v1/events`);
     source.addEventListener("open", () => {
       live.className = "";
@@ -139,11 +135,15 @@
       live.className = "lost";
       live.textContent = "not connected";
       // Refused for good: browsers try again only where the connection was lost.
-      if (source?.readyState === EventSource.CLOSED) {
-        leave();
+      if (source.readyState === EventSource.CLOSED) {
+        source = null;
         setTimeout(listen, 10000);
       }
     });
+  };
+  const leave = () => {
+    source?.close();
+    source = null;
   };
 
   live.hidden = false;
@@ -151,12 +151,8 @@
   tick();
   setInterval(tick, 10000);
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) {
-      leave();
-    } else {
-      listen();
-      refresh();
-    }
+    if (document.hidden) leave();
+    else listen();
   });
   document.addEventListener("selectionchange", refresh);
   addEventListener("pagehide", leave);

@@ -125,7 +125,11 @@ fn page<'a>(look: &Look<'a>, entry: &'a DomainEntry) -> DomainPage<'a> {
         facts: facts(view),
         strips,
         more_findings: hits.len().saturating_sub(MOST_FINDINGS),
-        findings: hits.iter().take(MOST_FINDINGS).map(|one| Shown::of(one, &findings)).collect(),
+        findings: hits
+            .iter()
+            .take(MOST_FINDINGS)
+            .map(|one| Shown::of(one, &findings, hits.len()))
+            .collect(),
         records: groups(view),
         nobody: report::without_hosts(entry),
         left_out: report::left_out(entry),
@@ -320,4 +324,5 @@ fn endpoints(snapshot: &Snapshot, view: &DomainView) -> Table {
         rows: rows.collect(),
         headers: headers.map(str::to_owned).into(),
     }
+    .trimmed()
 }

@@ -19,6 +19,8 @@ pub(super) const TAKES: &[Parameter] = &[
 const CHECK: &str = "check";
 /// In full; more on a page are scrolled, not read.
 const PAGE: usize = 25;
+/// Findings that are shown with all that belongs to them.
+const MOST_OPEN: usize = 3;
 /// Of the domains that a finding hits, and of those that it explains.
 const MOST_LISTED: usize = 12;
 
@@ -44,10 +46,13 @@ pub(super) struct Shown<'a> {
     pub(super) more: usize,
     pub(super) explained: Vec<&'a Finding>,
     pub(super) unlisted: usize,
+    /// Whether what was seen and what to do is shown at once.
+    pub(super) is_open: bool,
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn of(finding: &'a Finding, findings: &Findings<'a>) -> Self {
+    /// `among` so many: more than a few are looked through first.
+    pub(super) fn of(finding: &'a Finding, findings: &Findings<'a>, among: usize) -> Self {
         let explained = findings.explained(&finding.id);
         let domains = &finding.domains[..finding.domains.len().min(MOST_LISTED)];
         Self {
@@ -57,6 +62,7 @@ impl<'a> Shown<'a> {
             domains,
             explained: explained.iter().take(MOST_LISTED).copied().collect(),
             unlisted: explained.len().saturating_sub(MOST_LISTED),
+            is_open: among <= MOST_OPEN,
             finding,
         }
     }
@@ -82,13 +88,14 @@ pub(super) fn render(look: &Look) -> Rendered {
     {
         checks.push(check);
     }
+    let shown = &fitting[range];
     let page = FindingsPage {
         frame: look.frame(View::Findings),
         query: look.query,
         verdict: report::verdict(snapshot),
         checks,
         total: snapshot.findings.len(),
-        findings: fitting[range].iter().map(|finding| Shown::of(finding, &findings)).collect(),
+        findings: shown.iter().map(|finding| Shown::of(finding, &findings, shown.len())).collect(),
         pager,
     };
     Ok(page.render()?)

@@ -39,8 +39,10 @@ pub(super) fn render(look: &Look) -> Rendered {
 
 fn section<'a>(snapshot: &'a Snapshot, entry: &'a ProfileEntry) -> ProfileSection<'a> {
     let profile = &entry.view.profile;
-    let mut steps: Vec<Item> =
-        preflight::way(snapshot, &entry.view).iter().map(report::step_item).collect();
+    let mut steps: Vec<Item> = preflight::way(snapshot, &entry.view)
+        .iter()
+        .map(|step| trimmed(report::step_item(step)))
+        .collect();
     let verdict = steps.pop().map(|step| step.text).unwrap_or_default();
     let subject = Subject::Profile(profile.name.clone());
     let findings = snapshot.findings.iter().map(|finding| &**finding);
@@ -53,4 +55,9 @@ fn section<'a>(snapshot: &'a Snapshot, entry: &'a ProfileEntry) -> ProfileSectio
         steps,
         findings: findings.filter(|finding| finding.subject == subject).collect(),
     }
+}
+
+fn trimmed(item: Item) -> Item {
+    let evidence = item.evidence.into_iter().map(report::Table::trimmed).collect();
+    Item { evidence, ..item }
 }
