@@ -236,10 +236,10 @@ fn events_are_found_by_domain_time_and_kind_also_before_they_are_written() {
     let asked =
         |journal: &Journal, query: EventQuery| numbers(&journal.events(&query).expect("readable"));
     let (journal, _) = open(&path);
-    journal.record(events[..3].iter().cloned().map(Entry::Event).collect());
+    journal.record(events[..3].iter().cloned().map(Entry::Event));
     journal.close();
     let (journal, _) = open(&path);
-    journal.record(events[3..].iter().cloned().map(Entry::Event).collect());
+    journal.record(events[3..].iter().cloned().map(Entry::Event));
     assert_eq!(asked(&journal, ALL), [5, 4, 3, 2, 1, 0]);
     assert_eq!(asked(&journal, EventQuery { limit: 4, ..ALL }), [5, 4, 3, 2]);
     assert_eq!(asked(&journal, EventQuery { since: Some(second(2)), ..ALL }), [5, 4, 3, 2]);
@@ -313,7 +313,7 @@ fn a_journal_in_memory_has_the_latest_events_and_says_what_it_is() {
     let settings = JournalSettings { path: None, ..JournalSettings::default() };
     let (journal, remembered) = Journal::open(&settings, Clock::start()).expect("memory");
     assert_eq!(remembered, Remembered::default());
-    journal.record((0..MOST_EVENTS + 3).map(|number| numbered(number, second(number))).collect());
+    journal.record((0..MOST_EVENTS + 3).map(|number| numbered(number, second(number))));
     assert_eq!(journal.condition(), JournalCondition::InMemory);
     let latest = numbers(&journal.events(&ALL).expect("memory"));
     assert_eq!((latest[0], latest.len()), (MOST_EVENTS + 2, 32_768));
@@ -329,7 +329,7 @@ fn that_the_daemon_started_is_never_forgotten() {
     let (journal, _) = open(&path);
     let of = |kind, number| event(second(number), kind, "a.test", json!({ "number": number }));
     journal.record(vec![Entry::Event(of(EventKind::Started, -1))]);
-    journal.record((0..MOST_EVENTS + 5).map(|number| numbered(number, second(number))).collect());
+    journal.record((0..MOST_EVENTS + 5).map(|number| numbered(number, second(number))));
     let expected: Vec<i64> = (6..MOST_EVENTS + 5).rev().chain([-1]).collect();
     assert!(numbers(&journal.events(&ALL).expect("memory")) == expected);
     fs::create_dir(folder.path().join("later")).expect("a folder");
@@ -396,7 +396,7 @@ fn events_are_found_by_time_whatever_the_clock_did() {
         let number = |at: &Timestamp| times.iter().position(|time| time == at).expect("there");
         let numbered = |at: &Timestamp| numbered(i64::try_from(number(at)).expect("few"), *at);
         let (journal, _) = open(&path);
-        journal.record(chunk.iter().map(numbered).collect());
+        journal.record(chunk.iter().map(numbered));
     }
     let (journal, _) = open(&path);
     let since = |since| {
@@ -501,7 +501,7 @@ fn a_broken_database_is_set_aside_and_a_new_one_begun() {
     for (way, breaks) in ways {
         let (folder, path) = folder();
         let (journal, _) = open(&path);
-        journal.record((0..500).map(|number| numbered(number, second(number))).collect());
+        journal.record((0..500).map(|number| numbered(number, second(number))));
         drop(journal);
         let mut bytes = fs::read(&path).expect("readable");
         breaks(&mut bytes);
@@ -593,10 +593,10 @@ fn what_finds_no_room_is_counted_and_all_else_is_written_once_it_can_be() {
     assert_eq!(remembered, Remembered::default());
     let reason = wait_until_degraded(&journal);
     assert!(reason.contains("later/kmswatch.db"), "{reason}");
-    journal.record((0..MOST_EVENTS + 5).map(|number| numbered(number, second(number))).collect());
+    journal.record((0..MOST_EVENTS + 5).map(|number| numbered(number, second(number))));
     // The rows of one thing are one row, and always find room.
     let seen = |weight| SeenRecord { weight, ..record("contoso.com", "10.0.0.53") };
-    journal.record((0..40_000).map(|weight| Entry::Record(seen(weight))).collect());
+    journal.record((0..40_000).map(|weight| Entry::Record(seen(weight))));
     let JournalCondition::Degraded { lost, .. } = journal.condition() else { panic!("degraded") };
     assert_eq!(lost, 5);
     let in_memory = numbers(&journal.events(&ALL).expect("memory"));
@@ -625,7 +625,7 @@ fn all_that_the_first_audit_of_a_large_estate_tells_finds_room() {
         let vanished = told(EventKind::Vanished);
         [vanished.clone(), vanished, told(EventKind::Status), status(&domain, Status::Critical)]
     });
-    journal.record(entries.collect());
+    journal.record(entries);
     journal.close();
     let took = clock.now().duration_since(began);
     let (journal, remembered) = open(&path);
@@ -790,7 +790,7 @@ fn a_full_disk_is_told_once_and_recovered_from() {
     let reason = wait_for("a full disk", PATIENCE, || match journal.condition() {
         JournalCondition::Degraded { reason, .. } => Ok(reason),
         other => {
-            journal.record((last + 1..=last + 100).map(|at| numbered(at, second(at))).collect());
+            journal.record((last + 1..=last + 100).map(|at| numbered(at, second(at))));
             last += 100;
             Err(format!("{other:?}"))
         }

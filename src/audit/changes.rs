@@ -13,18 +13,21 @@ use crate::model::{Check, Finding, Name, Snapshot, Status, Subject, Upstream};
 pub fn entries(before: &Snapshot, after: &Snapshot) -> Vec<Entry> {
     let mut events = Vec::new();
     servers(before, after, &mut events);
-    let mut entries = events.into_iter().map(Entry::Event).collect();
+    let mut entries: Vec<Entry> = events.into_iter().map(Entry::Event).collect();
     let earlier = before.domains.iter().map(|entry| (&entry.view.domain.name, entry.status));
-    statuses(earlier, after, &mut entries);
+    entries.extend(statuses(earlier, after).into_iter().flat_map(Turn::entries));
     entries
 }
 
-/// What leads to the first snapshot of a process from what the journal remembers.
-pub fn first_entries(mut remembered: Vec<SeenStatus>, first: &Snapshot) -> Vec<Entry> {
+/// What leads to the first snapshot of a process from what the journal remembers. That may be an entry for
+/// each domain, so they are made one by one.
+pub fn first_entries(
+    mut remembered: Vec<SeenStatus>,
+    first: &Snapshot,
+) -> impl Iterator<Item = Entry> + use<> {
     remembered.sort_unstable_by(|one, other| one.domain.cmp(&other.domain));
-    let mut entries = Vec::new();
-    statuses(remembered.iter().map(|seen| (&seen.domain, seen.status)), first, &mut entries);
-    entries
+    let turns = statuses(remembered.iter().map(|seen| (&seen.domain, seen.status)), first);
+    turns.into_iter().flat_map(Turn::entries)
 }
 
 fn servers(before: &Snapshot, after: &Snapshot, events: &mut Vec<Event>) {
@@ -78,29 +81,47 @@ fn event(after: &Snapshot, kind: EventKind, upstream: &Upstream, evidence: Evide
     Event { at: after.at, kind, domain: None, host: None, servers, evidence }
 }
 
+/// What became of a domain's status.
+enum Turn {
+    /// It is that, and was another, or is seen for the first time.
+    Seen(SeenStatus, Option<Status>),
+    /// The domain is watched no more.
+    Forgotten(Name),
+}
+
 /// Both are sorted by name. Names that are clones of each other are equal without a look at their text, and
 /// as long as the plan is the same, all are.
-fn statuses<'n>(
-    before: impl Iterator<Item = (&'n Name, Status)>,
-    after: &Snapshot,
-    entries: &mut Vec<Entry>,
-) {
+fn statuses<'n>(before: impl Iterator<Item = (&'n Name, Status)>, after: &Snapshot) -> Vec<Turn> {
+    let mut turns = Vec::new();
     let mut earlier = before.peekable();
-    let forget = |(name, _): (&Name, Status)| Entry::ForgetStatus(name.clone());
+    let forgotten = |(name, _): (&Name, Status)| Turn::Forgotten(name.clone());
     for entry in &after.domains {
         let (name, status) = (&entry.view.domain.name, entry.status);
         let is_it = |(other, _): &(&Name, Status)| *other == name;
         let was = earlier.next_if(is_it).or_else(|| {
-            entries.extend(from_fn(|| earlier.next_if(|(other, _)| *other < name)).map(forget));
+            turns.extend(from_fn(|| earlier.next_if(|(other, _)| *other < name)).map(forgotten));
             earlier.next_if(is_it)
         });
         let was = was.map(|(_, was)| was);
         if was != Some(status) {
             let seen = SeenStatus { domain: name.clone(), status, since: after.at };
-            entries.extend([Entry::Event(turned(&seen, was)), Entry::Status(seen)]);
+            turns.push(Turn::Seen(seen, was));
         }
     }
-    entries.extend(earlier.map(forget));
+    turns.extend(earlier.map(forgotten));
+    turns
+}
+
+impl Turn {
+    fn entries(self) -> impl Iterator<Item = Entry> {
+        let entries = match self {
+            Self::Seen(seen, was) => {
+                [Some(Entry::Event(turned(&seen, was))), Some(Entry::Status(seen))]
+            }
+            Self::Forgotten(domain) => [Some(Entry::ForgetStatus(domain)), None],
+        };
+        entries.into_iter().flatten()
+    }
 }
 
 /// That a domain has another status than it had, or the first.

@@ -33,10 +33,8 @@ impl Keeper {
     }
 
     /// Keeps entries; never waits.
-    pub(super) fn keep(&self, entries: Vec<Entry>) {
-        if !entries.is_empty() {
-            self.journal.record(entries);
-        }
+    pub(super) fn keep(&self, entries: impl IntoIterator<Item = Entry>) {
+        self.journal.record(entries);
     }
 
     /// Keeps that the daemon begins to watch, and until when another one did.

@@ -230,11 +230,12 @@ impl Daemon {
             changes::log(before.as_deref(), &snapshot);
             let mut entries = self.auditor.take_entries();
             entries.extend(self.alerts.observe(&snapshot));
-            let remembered = std::mem::take(&mut self.statuses);
-            entries.extend(before.map_or_else(
-                || audit::changes::first_entries(remembered, &snapshot),
-                |before| audit::changes::entries(&before, &snapshot),
-            ));
+            if let Some(before) = before {
+                entries.extend(audit::changes::entries(&before, &snapshot));
+            } else {
+                let remembered = std::mem::take(&mut self.statuses);
+                self.keeper.keep(audit::changes::first_entries(remembered, &snapshot));
+            }
             self.keeper.keep(entries);
         }
     }

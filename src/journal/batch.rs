@@ -34,6 +34,7 @@ pub(super) fn write(
          ON CONFLICT DO UPDATE SET first_event = min(first_event, excluded.first_event)",
     )?;
     for (number, event) in (first..).zip(&batch.events) {
+        let event = &event.event();
         write_event(&mut insert, numbers, number, event)?;
         let day = schema::day(schema_time(event.at));
         if numbers.known.day.replace(day) != Some(day) {

@@ -58,7 +58,7 @@ impl Journal {
 
     /// Takes entries; each replaces what was kept of the same thing. Never waits for the disk, and never
     /// fails.
-    pub fn record(&self, entries: Vec<Entry>) {
+    pub fn record(&self, entries: impl IntoIterator<Item = Entry>) {
         self.shared.record(entries);
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::pack;
 use crate::model::finding::FindingId;
 use crate::model::journal::{Entry, Event, EventKind, EventQuery, SeenEndpoint, Witness};
 use crate::model::{Host, Name};
 
-/// Events that are remembered while they cannot be written, or where nothing ever is: some twenty MiB, and
+/// Events that are remembered while they cannot be written, or where nothing ever is: some five MiB, and
 /// more than a large estate makes in a day. The first audit of 10,000 domains tells of the status of each,
 /// beside what came of their records meanwhile.
 pub(super) const MOST_EVENTS: usize = 32_768;
@@ -35,7 +36,7 @@ pub(super) type Rows = HashMap<Key, Entry, RandomState>;
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     rows: Rows,
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Arc<Packed>>,
     /// How many events came before those.
     before: i64,
     /// What found no room since all was well.
@@ -46,9 +47,31 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) rows: Rows,
-    pub(super) events: Vec<Arc<Event>>,
+    pub(super) events: Vec<Arc<Packed>>,
     /// How many events came before those.
     pub(super) before: i64,
+}
+
+/// An event whose evidence is packed: as a map, it takes most of a KiB.
+#[derive(Debug)]
+pub(super) struct Packed {
+    /// Without its evidence.
+    event: Event,
+    evidence: Option<Box<[u8]>>,
+}
+
+impl Packed {
+    fn new(mut event: Event) -> Self {
+        let evidence = pack::pack(&std::mem::take(&mut event.evidence), event.at);
+        Self { event, evidence: evidence.map(Into::into) }
+    }
+
+    /// With its evidence.
+    pub(super) fn event(&self) -> Event {
+        let Self { event, evidence } = self;
+        let evidence = evidence.as_ref().and_then(|bytes| pack::unpack(bytes, event.at));
+        Event { evidence: evidence.unwrap_or_default(), ..event.clone() }
+    }
 }
 
 impl Pending {
@@ -60,12 +83,13 @@ impl Pending {
             Err(event) => {
                 if self.events.len() >= MOST_EVENTS {
                     let first = self.events.front();
-                    let is_start = first.is_some_and(|first| first.kind == EventKind::Started);
+                    let is_start =
+                        first.is_some_and(|first| first.event.kind == EventKind::Started);
                     self.events.remove(usize::from(is_start));
                     self.before += 1;
                     self.lost += 1;
                 }
-                self.events.push_back(Arc::new(event));
+                self.events.push_back(Arc::new(Packed::new(event)));
             }
         }
     }
@@ -101,8 +125,8 @@ impl Pending {
     /// The events that are asked for, the latest first, and how many events came before all that are here.
     pub(super) fn events(&self, query: &EventQuery) -> (Vec<Event>, i64) {
         let filter = Filter::of(query);
-        let wanted = self.events.iter().rev().filter(|event| filter.wants(event));
-        (wanted.take(query.limit).map(|event| (**event).clone()).collect(), self.before)
+        let wanted = self.events.iter().rev().filter(|packed| filter.wants(&packed.event));
+        (wanted.take(query.limit).map(|packed| packed.event()).collect(), self.before)
     }
 }
 

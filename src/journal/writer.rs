@@ -141,7 +141,7 @@ impl Shared {
         Self::new(JournalCondition::InMemory, None)
     }
 
-    pub(super) fn record(&self, entries: Vec<Entry>) {
+    pub(super) fn record(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut state = self.lock();
         let in_memory = state.condition == JournalCondition::InMemory;
         let was_empty = state.pending.is_empty();
@@ -151,7 +151,7 @@ impl Shared {
                 state.pending.add(entry);
             }
         }
-        if was_empty {
+        if was_empty && !state.pending.is_empty() {
             self.changed.notify_one();
         }
     }

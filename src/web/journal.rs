@@ -39,44 +39,41 @@ pub(super) async fn journal(State(app): State<Arc<App>>, RawQuery(query): RawQue
 pub(super) fn events(
     journal: &Journal,
     snapshot: Option<&Snapshot>,
-    mut query: EventQuery,
+    query: EventQuery,
 ) -> Result<(Vec<Event>, bool), JournalError> {
-    let hosts = query.domains.iter().map(|domain| hosts_of(journal, snapshot, domain));
-    query.hosts = hosts.collect::<Result<Vec<_>, _>>()?.concat();
     let limit = query.limit;
-    query.limit += 1;
-    let mut events = journal.events(&query)?;
+    let one_more = EventQuery { limit: limit + 1, ..query };
+    let mut events = journal.events(&with_hosts(one_more, journal, snapshot))?;
     let is_truncated = events.len() > limit;
     events.truncate(limit);
     Ok((events, is_truncated))
 }
 
-/// The hosts that a domain publishes or did: the journal remembers them for longer than a snapshot shows
-/// them, and a snapshot knows them where the journal is in memory. Blocks.
-fn hosts_of(
-    journal: &Journal,
-    snapshot: Option<&Snapshot>,
-    domain: &Name,
-) -> Result<Vec<Host>, JournalError> {
-    let mut hosts = journal.hosts_of(domain)?;
-    let shown = snapshot.iter().filter_map(|snapshot| {
-        let place = snapshot.domains.binary_search_by(|one| one.view.domain.name.cmp(domain));
-        place.ok().map(|place| &*snapshot.domains[place].view)
+/// A query that asks, beside its domains, for the hosts that they publish or did: the journal remembers those
+/// for longer than a snapshot shows them, and the snapshot knows them where the journal is in memory. A
+/// journal that cannot be read says so when it is asked for the events. Blocks.
+fn with_hosts(query: EventQuery, journal: &Journal, snapshot: Option<&Snapshot>) -> EventQuery {
+    let remembered = query.domains.iter().flat_map(|domain| journal.hosts_of(domain));
+    let views = query.domains.iter().filter_map(|domain| {
+        let entries = &snapshot?.domains;
+        let place = entries.binary_search_by(|entry| entry.view.domain.name.cmp(domain)).ok()?;
+        Some(&entries[place].view)
     });
-    for view in shown {
-        hosts.extend(view.hosts.iter().map(|shown| shown.host.clone()));
-        hosts.extend(view.seen.iter().map(|seen| seen.host.clone()));
-    }
+    let shown = views.flat_map(|view| {
+        let published = view.hosts.iter().map(|host| &host.host);
+        published.chain(view.seen.iter().map(|seen| &seen.host)).cloned()
+    });
+    let mut hosts: Vec<Host> = remembered.flatten().chain(shown).collect();
     hosts.sort_unstable();
     hosts.dedup();
-    Ok(hosts)
+    EventQuery { hosts, ..query }
 }
 
 /// Says that the limit has cut the answer: there are older events.
 const TRUNCATED: [(HeaderName, &str); 1] =
     [(HeaderName::from_static("x-kmswatch-truncated"), "true")];
 
-/// Reads a query string, `application/x-www-form-urlencoded`: the last week, where nothing is said of time.
+/// What a query string asks for, `application/x-www-form-urlencoded`; the last week, where nothing is said of time.
 pub(super) fn parse(query: &[u8], now: Timestamp) -> Result<EventQuery, String> {
     let mut wanted = EventQuery { since: None, limit: USUAL, ..EventQuery::default() };
     let mut since = Moment::Away(WEEK);

@@ -14,8 +14,8 @@ use crate::report::{self, fixture};
 
 /// A server on loopback, and all that its owner holds.
 pub(super) struct Served {
-    address: SocketAddr,
-    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    pub(super) address: SocketAddr,
+    pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reloads: mpsc::Receiver<ReloadRequest>,
     probes: mpsc::Receiver<ProbeRequest>,
     acks: mpsc::Receiver<AckRequest>,
@@ -23,8 +23,8 @@ pub(super) struct Served {
     tokens: watch::Sender<Option<Tokens>>,
     socket: std::path::PathBuf,
     _folder: tempfile::TempDir,
-    shutdown: oneshot::Sender<()>,
-    server: JoinHandle<io::Result<()>>,
+    pub(super) shutdown: oneshot::Sender<()>,
+    pub(super) server: JoinHandle<io::Result<()>>,
 }
 
 pub(super) async fn served(snapshot: Option<Snapshot>) -> Served {
@@ -458,7 +458,7 @@ async fn a_domains_journal_has_what_its_hosts_did() {
         evidence: Evidence::new(),
     };
     let hosts = ["kms-w1.west.example", "kms-e2.east.example", "left.east.example"].map(down);
-    served.journal.record(hosts.iter().cloned().map(Entry::Event).collect());
+    served.journal.record(hosts.iter().cloned().map(Entry::Event));
     let [_, published, left] = hosts;
     let shown = report::json_text(&report::json_events(&[left, published]));
     assert_eq!(served.get("/api/v1/journal?domain=east.example").await.text(), shown);
@@ -478,7 +478,7 @@ async fn the_journal_is_served_as_the_command_shows_it() {
         evidence: Evidence::new(),
     };
     let events = [event(EventKind::Status, Some(domain)), event(EventKind::Reloaded, None)];
-    served.journal.record(events.iter().cloned().map(Entry::Event).collect());
+    served.journal.record(events.iter().cloned().map(Entry::Event));
     let [first, second] = &events;
     let shown = |events: &[Event]| report::json_text(&report::json_events(events));
     let all = served.get("/api/v1/journal").await;

@@ -269,7 +269,7 @@ fn statuses(entries: &[Entry]) -> Vec<String> {
 #[test]
 fn a_status_is_told_when_it_is_first_seen_and_when_it_changed_while_nobody_watched() {
     let first = snapshot_of(&["a.test", "b.test", "none.test"]);
-    let told = statuses(&first_entries(Vec::new(), &first));
+    let told = statuses(&first_entries(Vec::new(), &first).collect::<Vec<_>>());
     let of = |name: &str, status: &str, was: &str| {
         let was = if was.is_empty() { String::new() } else { format!(",\"was\":\"{was}\"") };
         [
@@ -291,7 +291,7 @@ fn a_status_is_told_when_it_is_first_seen_and_when_it_changed_while_nobody_watch
         remembered("b.test", Status::Ok),
         remembered("aa.test", Status::Ok),
     ];
-    let told = statuses(&first_entries(before, &first));
+    let told = statuses(&first_entries(before, &first).collect::<Vec<_>>());
     let forgotten = |name: &str| vec![format!("{name} is forgotten")];
     let b = of("b.test", "info", "ok");
     assert_eq!(

@@ -93,10 +93,12 @@ fn failures(snapshot: &Snapshot) -> Vec<(ClientError, Vec<Name>)> {
     let mut domains: BTreeMap<ClientError, BTreeSet<&Name>> = BTreeMap::new();
     let known = snapshot.findings.iter().filter(|finding| finding.is_known());
     let known: HashSet<&FindingId> = known.map(|finding| &finding.id).collect();
-    // A greater cause explains a failure, it does not undo it; an info predicts none.
+    // A greater cause explains a failure, it does not undo it; an info predicts none. What clients of a
+    // profile show is told of the profiles.
     let counts = |finding: &Finding| {
         !known.contains(finding.suppressed_by.as_ref().unwrap_or(&finding.id))
             && finding.severity >= Severity::Warning
+            && !matches!(finding.subject, Subject::Profile(_))
     };
     for finding in snapshot.findings.iter().filter(|finding| counts(finding)) {
         let Some(code) = finding.client_error else { continue };

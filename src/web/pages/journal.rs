@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::query::{Parameter, Query};
 use super::serve::{Look, Refusal, Rendered};
-use super::{Frame, View};
+use super::{Frame, View, WHEN};
 use crate::model::journal::{Event, EventKind, EventQuery};
 use crate::model::{Name, Status};
 use crate::report::{self, State};
@@ -61,7 +61,7 @@ impl Row {
 
 pub(super) fn render(look: &Look) -> Rendered {
     let query = events_wanted(look.query, look.now).map_err(Refusal::Wrong)?;
-    let limit = query.limit;
+    let (limit, since) = (query.limit, query.since);
     let read = web::journal::events(look.journal, Some(look.snapshot), query);
     let (events, is_more) = read.map_err(|error| Refusal::Failed(error.to_string()))?;
     let mut frame = look.frame(View::Journal);
@@ -69,18 +69,23 @@ pub(super) fn render(look: &Look) -> Rendered {
     let page = JournalPage {
         frame,
         query: look.query,
-        sentence: match events.len() {
-            0 => "Nothing was recorded that fits.".to_owned(),
-            1 => "One event.".to_owned(),
-            count if is_more => format!("The latest {count} events."),
-            count => format!("{count} events, the latest first."),
-        },
+        sentence: sentence(events.len(), is_more, since),
         kinds: EventKind::ALL.iter().map(|kind| kind.as_str()).collect(),
         events: events.iter().map(Row::of).collect(),
         more: (is_more && limit < MOST)
             .then(|| look.query.link_with(LIMIT, &(limit * 3).min(MOST).to_string())),
     };
     Ok(page.render()?)
+}
+
+fn sentence(count: usize, is_more: bool, since: Option<Timestamp>) -> String {
+    let since = since.map_or_else(String::new, |since| format!(" since {}", since.strftime(WHEN)));
+    match count {
+        0 => format!("Nothing that fits was recorded{since}."),
+        1 => format!("One event{since}."),
+        count if is_more => format!("The latest {count} events of more{since}."),
+        count => format!("{count} events{since}, the latest first."),
+    }
 }
 
 fn events_wanted(query: &Query, now: Timestamp) -> Result<EventQuery, String> {
