@@ -1,7 +1,10 @@
 //! What needs no browser: what is refused, what is escaped, how long a page is, and what it causes.
 
 use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
 
+use crate::PATIENCE;
 use crate::daemon::Daemon;
 use crate::estate::Estate;
 
@@ -114,6 +117,26 @@ fn looking_at_pages_asks_nobody() {
     }
     assert_eq!(daemon.get("/badge/north.test.svg").status, 200);
     assert_eq!(estate.traffic(), before);
+}
+
+/// Browsers keep connections for the next page, each several.
+#[test]
+fn idle_browsers_keep_nobody_out() {
+    let estate = Estate::start();
+    let daemon = Daemon::start(&estate.config(ONCE, &[]));
+    daemon.wait_until_ready();
+    let browsers: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+            stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+            let read = stream.read(&mut [0; 4096]).expect("it answers everybody");
+            assert!(read > 0, "an answer");
+            stream
+        })
+        .collect();
+    assert_eq!(daemon.get("/-/healthy").status, 200);
+    assert_eq!(browsers.len(), 300);
 }
 
 #[test]

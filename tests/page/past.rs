@@ -66,7 +66,7 @@ pub fn write(path: &Path) {
     }
     events.sort_by_key(|event| event.at);
     let entries = events.into_iter().map(Entry::Event).chain(statuses);
-    journal.record(entries.chain([Entry::Watched(now)]).collect());
+    journal.record(entries.chain([Entry::Watched(now)]).collect::<Vec<_>>());
     journal.close();
 }
 

@@ -264,7 +264,7 @@ fn a_click_copies_a_command_wherever_the_page_is_from() {
         browser.goto(&url);
         assert_eq!(browser.script("return isSecureContext"), is_secure);
         browser.click("article.finding details.more > summary");
-        let number = if is_secure { 0 } else { 1 };
+        let number = usize::from(!is_secure);
         let (button, command) = browser_nth(&browser, number);
         browser.click(&button);
         browser.wait_for("the button says that it is done", || {
