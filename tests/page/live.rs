@@ -98,6 +98,32 @@ fn what_happens_shows_without_a_reload_and_the_sentence_is_right() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+/// Whoever goes through a page by keyboard is not thrown back to its beginning.
+#[test]
+fn the_focus_stays_where_it_is_when_a_page_renews_itself() {
+    let estate = Estate::start();
+    let daemon = Daemon::start(&estate.config(EACH_SECOND, &[]));
+    daemon.wait_until_ready();
+    let browser = Chromium::start();
+    estate.kill(3);
+    browser.goto(&format!("http://{}/domains/east.test", daemon.address()));
+    for (focused, changed) in [("summary", "north.test"), ("li:nth-of-type(2) > button.copy", "south.test")] {
+        let focused = format!("article.finding {focused}");
+        browser.wait_for("something to have the focus", || match browser.all(&focused, "e") {
+            found if found.is_empty() => Err(browser.text("main")),
+            _ => Ok(()),
+        });
+        browser.script(&format!("(window.old = document.querySelector('{focused}')).focus()"));
+        estate.unpublish(changed);
+        browser.wait_for("the page is renewed", || match browser.script("return old.isConnected") {
+            is_old if is_old == false => Ok(()),
+            is_old => Err(is_old.to_string()),
+        });
+        let is_same = "return document.activeElement === document.querySelector";
+        assert_eq!(browser.script(&format!("{is_same}('{focused}')")), true, "{focused}");
+    }
+}
+
 #[test]
 fn a_page_survives_a_restart_of_the_daemon() {
     let estate = Estate::start();

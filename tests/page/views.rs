@@ -28,7 +28,7 @@ const VIEWS: [(&str, &str); 9] = [
 const HIGHEST: u32 = 1500;
 
 /// What the documentation shows: a view, and how.
-const KEPT: [(&str, &str); 10] = [
+const KEPT: [(&str, &str); 9] = [
     ("domains", "light"),
     ("domains", "dark"),
     ("domains", "phone"),
@@ -37,7 +37,6 @@ const KEPT: [(&str, &str); 10] = [
     ("hosts", "light"),
     ("findings", "light"),
     ("profiles", "light"),
-    ("profiles", "phone"),
     ("journal", "light"),
 ];
 
@@ -111,7 +110,8 @@ fn wide(browser: &Chromium) -> Vec<String> {
 fn keep_picture(browser: &Chromium, name: &str, kind: &str) {
     let is_kept = KEPT.contains(&(name, kind));
     let Some(folder) = std::env::var_os(PICTURES).filter(|_| is_kept) else { return };
-    let file = Path::new(&folder).join(format!("{name}-{kind}.png"));
+    let suffix = if kind == "light" { String::new() } else { format!("-{kind}") };
+    let file = Path::new(&folder).join(format!("{name}{suffix}.png"));
     std::fs::write(&file, browser.picture(HIGHEST)).expect("the folder is there");
     // 64 colours are all that these pages have.
     let mut smaller = Command::new("pngquant");
