@@ -107,7 +107,9 @@ fn the_focus_stays_where_it_is_when_a_page_renews_itself() {
     let browser = Chromium::start();
     estate.kill(3);
     browser.goto(&format!("http://{}/domains/east.test", daemon.address()));
-    for (focused, changed) in [("summary", "north.test"), ("li:nth-of-type(2) > button.copy", "south.test")] {
+    for (focused, changed) in
+        [("summary", "north.test"), ("li:nth-of-type(2) > button.copy", "south.test")]
+    {
         let focused = format!("article.finding {focused}");
         browser.wait_for("something to have the focus", || match browser.all(&focused, "e") {
             found if found.is_empty() => Err(browser.text("main")),
@@ -115,9 +117,11 @@ fn the_focus_stays_where_it_is_when_a_page_renews_itself() {
         });
         browser.script(&format!("(window.old = document.querySelector('{focused}')).focus()"));
         estate.unpublish(changed);
-        browser.wait_for("the page is renewed", || match browser.script("return old.isConnected") {
-            is_old if is_old == false => Ok(()),
-            is_old => Err(is_old.to_string()),
+        browser.wait_for("the page is renewed", || {
+            match browser.script("return old.isConnected") {
+                is_old if is_old == false => Ok(()),
+                is_old => Err(is_old.to_string()),
+            }
         });
         let is_same = "return document.activeElement === document.querySelector";
         assert_eq!(browser.script(&format!("{is_same}('{focused}')")), true, "{focused}");
