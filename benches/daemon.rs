@@ -1,5 +1,6 @@
 //! A daemon that watches 10,000 domains on 200 hosts once a minute, while records come and go: from its
-//! start to its first answer, what its `/metrics` cost, and three minutes of its steady cycle.
+//! start to its first answer, what its `/metrics` and its front page cost, three minutes of its steady
+//! cycle, and one more while 200 browsers have a page open.
 //! Run with `cargo bench --bench daemon`; a number of seconds as argument makes each minute shorter.
 //!
 //! Exits with 1 where a bound of the design is broken.
@@ -13,12 +14,15 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{park_timeout, spawn};
 use std::time::Duration;
 
 use kmswatch::demo::{Behaviour, Data, DnsServer, RpcListener, Zones};
 use kmswatch::model::srv::KMS_PORT;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use crate::daemon::{Daemon, request};
@@ -29,8 +33,10 @@ const HOSTS: usize = 200;
 const MINUTES: usize = 3;
 /// Domains that change one of their two records, each second.
 const CHANGES: usize = 10;
-/// Scrapes of each kind; the median counts.
-const SCRAPES: usize = 5;
+/// Requests of each kind; the median counts.
+const REQUESTS: usize = 5;
+/// Browsers that have a page open.
+const WATCHERS: usize = 200;
 /// A new generation is there, and nothing of the one before is used any more.
 const GENERATION: Duration = Duration::from_millis(1300);
 
@@ -41,6 +47,11 @@ const MOST_RESIDENT: f64 = 80.0;
 const MOST_START: f64 = 50.0;
 const MOST_BINARY: f64 = 15.0;
 const MOST_RENDER: f64 = 150.0;
+const MOST_PAGE: f64 = 100.0;
+/// In thousands of bytes.
+const MOST_PAGE_LENGTH: f64 = 300.0;
+/// Of a core, beside the steady cycle.
+const MOST_WATCHED: f64 = 5.0;
 const MOST_ABOVE_IDLE: f64 = 40.0;
 /// What is flat grows by no more than this from the first minute to the last.
 const MOST_GROWTH: f64 = 3.0;
@@ -59,8 +70,11 @@ fn main() -> ExitCode {
     let daemon = start(server.address(), &mut bounds);
     daemon.wait_until_ready();
     let churn = Churn::start(zones);
-    measure_scrapes(&daemon, &mut bounds);
+    measure_requests(&daemon, "/metrics", MOST_RENDER, &mut bounds);
+    let length = measure_requests(&daemon, "/", MOST_PAGE, &mut bounds);
+    bounds.at_most("/, KB", count(length) / 1e3, MOST_PAGE_LENGTH);
     measure_minutes(&daemon, minute, &mut bounds);
+    measure_watchers(&runtime, &daemon, minute, &mut bounds);
     println!("records changed: {}", churn.end());
     println!("{}", if bounds.hold { "all bounds hold" } else { "A BOUND IS BROKEN" });
     ExitCode::from(u8::from(!bounds.hold))
@@ -100,37 +114,38 @@ fn start(server: SocketAddr, bounds: &mut Bounds) -> Daemon {
         });
         let daemon = Daemon::of(&mut command, config);
         took.push(milliseconds(watcher.join().expect("it serves")));
-        if took.len() == SCRAPES {
+        if took.len() == REQUESTS {
             bounds.at_most("start to serving, ms", median(took), MOST_START);
             return daemon;
         }
     }
 }
 
-/// Of a new generation and again; and the memory that is needed meanwhile.
-fn measure_scrapes(daemon: &Daemon, bounds: &mut Bounds) {
+/// Of a new generation and again; and the memory that is needed meanwhile. Tells how long it is.
+fn measure_requests(daemon: &Daemon, path: &str, most: f64, bounds: &mut Bounds) -> usize {
+    let mut length = 0;
     for (name, header) in [("gzip", "Accept-Encoding: gzip\r\n"), ("plain", "")] {
         let (mut cold, mut cached, mut above) = (Vec::new(), Vec::new(), Vec::new());
-        let mut length = 0;
-        for _ in 0..SCRAPES {
+        for _ in 0..REQUESTS {
             park_timeout(GENERATION);
             let idle = daemon.status("VmRSS:");
             daemon.reset_peak();
             for times in [&mut cold, &mut cached] {
                 let began = Instant::now();
-                let response = daemon.request("GET", "/metrics", header);
+                let response = daemon.request("GET", path, header);
                 times.push(milliseconds(began.elapsed()));
                 assert_eq!(response.status, 200);
                 length = response.body.len();
             }
             above.push((daemon.status("VmHWM:") - idle).max(0.0));
         }
-        println!("/metrics as {name}: {} KiB", length / 1024);
-        bounds.at_most(&format!("  new generation, ms ({name})"), median(cold), MOST_RENDER);
+        println!("{path} as {name}: {} KiB", length / 1024);
+        bounds.at_most(&format!("  new generation, ms ({name})"), median(cold), most);
         println!("  again, ms {:.2}", median(cached));
         let greatest = above.into_iter().fold(0.0, f64::max);
         bounds.at_most(&format!("  above idle, MiB ({name})"), greatest, MOST_ABOVE_IDLE);
     }
+    length
 }
 
 /// What a minute of the steady cycle looks like at its end.
@@ -191,6 +206,87 @@ fn measure_minutes(daemon: &Daemon, minute: Duration, bounds: &mut Bounds) {
         MOST_GROWTH,
     );
     bounds.at_most("  growth of series, %", growth(|reading| reading.series), MOST_GROWTH);
+}
+
+/// What open pages cost: each holds a stream of events, and then loads the page again after each, as the
+/// page's script does. Compared with the same time before anybody looks.
+fn measure_watchers(runtime: &Runtime, daemon: &Daemon, minute: Duration, bounds: &mut Bounds) {
+    let without = share_within(daemon, minute);
+    for (what, renews) in [("streams of events", false), ("pages that renew themselves", true)] {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let watcher = || runtime.spawn(watch(daemon.address(), renews, seen.clone()));
+        let watchers: Vec<_> = (0..WATCHERS).map(|_| watcher()).collect();
+        while seen.load(Ordering::Relaxed) < WATCHERS {
+            assert!(watchers.iter().all(|watcher| !watcher.is_finished()), "a stream ended");
+            park_timeout(Duration::from_millis(10));
+        }
+        let before = seen.load(Ordering::Relaxed);
+        let above = share_within(daemon, minute) - without;
+        let told = count(seen.load(Ordering::Relaxed) - before) / count(WATCHERS);
+        println!("{WATCHERS} {what}: {:.2} events a second each", told / minute.as_secs_f64());
+        match renews {
+            false => bounds.at_most("  % of a core above none", above, MOST_WATCHED),
+            true => println!("  % of a core above none {above:.2}"),
+        }
+        let asked = Instant::now();
+        assert_eq!(daemon.get("/-/healthy").status, 200);
+        println!("  somebody else is answered within {:.1} ms", milliseconds(asked.elapsed()));
+        assert!(watchers.iter().all(|watcher| !watcher.is_finished()), "a stream ended");
+        watchers.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// What the daemon takes from now on, in percent of a core.
+fn share_within(daemon: &Daemon, length: Duration) -> f64 {
+    let (began, cpu) = (Instant::now(), daemon.cpu());
+    let end = began + length;
+    while Instant::now() < end {
+        park_timeout(end - Instant::now());
+    }
+    100.0 * (daemon.cpu() - cpu) / began.elapsed().as_secs_f64()
+}
+
+/// Reads events for ever, and counts them.
+async fn watch(address: SocketAddr, renews: bool, seen: Arc<AtomicUsize>) {
+    let connect = async || BufReader::new(TcpStream::connect(address).await.expect("it listens"));
+    let mut events = connect().await;
+    ask(&mut events, "/api/v1/events").await;
+    let mut lines = events.lines();
+    let mut page: Option<BufReader<TcpStream>> = None;
+    while let Some(line) = lines.next_line().await.expect("it goes on") {
+        if !line.starts_with("data:") {
+            continue;
+        }
+        seen.fetch_add(1, Ordering::Relaxed);
+        if renews {
+            let mut kept = match page.take() {
+                Some(kept) => kept,
+                None => connect().await,
+            };
+            ask(&mut kept, "/").await;
+            page = read_answer(&mut kept).await.then_some(kept);
+        }
+    }
+}
+
+async fn ask(stream: &mut BufReader<TcpStream>, path: &str) {
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.expect("it reads");
+}
+
+/// Reads the whole of an answer, and tells whether the connection stays.
+async fn read_answer(stream: &mut BufReader<TcpStream>) -> bool {
+    let (mut line, mut length, mut stays) = (String::new(), 0, true);
+    while line != "\r\n" {
+        line.clear();
+        assert!(stream.read_line(&mut line).await.expect("a head") > 0, "a whole head");
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().expect("a number");
+        }
+        stays &= line != "connection: close\r\n";
+    }
+    stream.read_exact(&mut vec![0; length]).await.expect("a body");
+    stays
 }
 
 /// Records that change all the time: each domain keeps two, one of which moves to another host.

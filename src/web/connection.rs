@@ -7,6 +7,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
@@ -45,6 +50,26 @@ impl Seat {
         let place = self.listeners.clone().try_acquire_owned();
         place.map(|place| *held = place).is_ok()
     }
+
+    /// Whether so many places are taken that who was answered should leave: a browser keeps its connections
+    /// for the next page, and enough of them would keep everybody else out.
+    fn is_wanted(&self) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.semaphore().available_permits() < MOST_CONNECTIONS / 2
+    }
+}
+
+/// Answers, and closes the connection with that where its place is wanted.
+pub(super) async fn leave_in_time(
+    ConnectInfo(guest): ConnectInfo<Guest>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if guest.seat.is_wanted() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// How somebody connected.

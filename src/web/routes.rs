@@ -11,11 +11,12 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use tokio::sync::{Semaphore, watch};
 
+use super::connection::leave_in_time;
 use super::pages::{self, View};
 use super::{Site, acks, assets, encoding, events, journal, probe, reload};
 use crate::metrics::{Encoding, Exposition, PerSnapshot};
@@ -73,6 +74,7 @@ pub(super) fn router(site: Site, stop: watch::Receiver<bool>) -> Router {
         .route("/-/reload", post(reload::reload))
         .fallback(not_found)
         .layer(map_response(secured))
+        .layer(from_fn(leave_in_time))
         .with_state(Arc::new(app))
 }
 

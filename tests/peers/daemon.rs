@@ -38,7 +38,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Daemon {
     /// Starts it with this config and `[web] listen` on a free port, and waits until it listens.
     pub fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same, with these files beside the config.
+    pub fn start_with(config: &str, files: &[(&str, &str)]) -> Self {
         let written = Config::new("");
+        for (name, text) in files {
+            std::fs::write(written.beside(name), text).expect("the folder is there");
+        }
         written.write(&with_port(config, &written));
         let config = written;
         let mut command = kmswatch();

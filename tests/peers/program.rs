@@ -85,6 +85,13 @@ impl From<Output> for Ended {
     }
 }
 
+/// What a command says that must succeed, without the last line's end.
+pub fn said(command: &mut Command) -> String {
+    let ended = Ended::of(command);
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    ended.stdout.trim().to_owned()
+}
+
 /// What `check --format json` made of an estate.
 #[derive(Debug)]
 pub struct Report {

@@ -63,11 +63,15 @@
   const replace = (old, fresh) => {
     const open = [...old.querySelectorAll("details[open][id]")].map((one) => one.id);
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
-    const key = focused && (focused.id ? `#${CSS.escape(focused.id)}`
-      : focused.getAttribute("href") ? `a[href="${CSS.escape(focused.getAttribute("href"))}"]` : null);
+    // What has neither an id nor an address is the so many-th of its kind in what has an id.
+    const owner = focused?.closest("[id]");
+    const kin = (within) => [...(within?.querySelectorAll(focused.localName) ?? [])];
+    const place = focused ? kin(owner).indexOf(focused) : -1;
+    const href = focused?.getAttribute("href");
     const before = new Map([...old.querySelectorAll("tr[data-status]")].map(
       (row) => [row.dataset.domain || row.dataset.host, row.dataset.status]));
     old.replaceWith(fresh);
+    addButtons();
     for (const id of open) {
       const details = document.getElementById(id);
       if (details) details.open = true;
@@ -76,7 +80,12 @@
       const was = before.get(row.dataset.domain || row.dataset.host);
       if (was && was !== row.dataset.status) row.classList.add("changed");
     }
-    if (key) fresh.querySelector(key)?.focus({ preventScroll: true });
+    if (focused) {
+      const same = place < 0 ? document.getElementById(owner?.id)
+        : href ? fresh.querySelector(`a[href="${CSS.escape(href)}"]`)
+          : kin(document.getElementById(owner.id))[place];
+      same?.focus({ preventScroll: true });
+    }
   };
 
   const show = (page) => {

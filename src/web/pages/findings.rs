@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::query::{Parameter, Query};
-use super::serve::{Look, Rendered};
+use super::serve::{Look, Refusal, Rendered};
 use super::{Frame, Pager, View};
 use crate::model::{Check, Finding, FindingState, Name};
 use crate::report::{self, Findings, Item};
@@ -71,7 +71,7 @@ impl<'a> Shown<'a> {
 pub(super) fn render(look: &Look) -> Rendered {
     let snapshot = look.snapshot;
     let findings = Findings::of(snapshot);
-    let filter = Filter::of(look.query);
+    let filter = Filter::of(look.query)?;
     let fitting: Vec<&Finding> = snapshot
         .findings
         .iter()
@@ -110,13 +110,19 @@ struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    fn of(query: &'a Query) -> Self {
-        Self {
+    fn of(query: &'a Query) -> Result<Self, Refusal> {
+        let check = query.get(CHECK);
+        if let Some(unknown) = check.filter(|check| Check::parse(check).is_none()) {
+            let ids: Vec<&str> = Check::ALL.iter().map(|check| check.as_str()).collect();
+            let ids = ids.join(", ");
+            return Err(Refusal::Wrong(format!("{CHECK} {unknown:?} is none; write one of {ids}")));
+        }
+        Ok(Self {
             needle: query.needle(),
             severity: query.get("severity"),
             state: query.get("state"),
-            check: query.get(CHECK),
-        }
+            check,
+        })
     }
 
     /// A suppressed finding is shown below its cause; where it is asked for by its state, by itself.

@@ -1,5 +1,5 @@
 // Holds dashboards/*.json to Grafana's types, and reads the provisioning files.
-// usage: node check.mjs FOLDER      (FOLDER is what install.sh prints)
+// usage: node check.mjs FOLDER      (FOLDER is what npm.sh prints)
 //
 // An import of a JSON file widens its texts to `string`, which no enum takes. So each file becomes a
 // module with the JSON as a literal: then misspelled keys and values are errors.
