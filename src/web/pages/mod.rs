@@ -116,7 +116,6 @@ impl<'a> Frame<'a> {
 #[template(path = "told.html")]
 struct Told<'a> {
     frame: Frame<'a>,
-    title: &'a str,
     message: &'a str,
     link: Option<(String, &'static str)>,
 }

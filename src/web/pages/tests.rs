@@ -69,6 +69,18 @@ async fn what_is_asked_wrongly_is_refused_with_words() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_as_old_as_the_audit() {
+    // Else the script, which compares the two, would ask for it again each second.
+    let snapshot = fixture::troubled();
+    let at = snapshot.at.as_millisecond();
+    let served = served(Some(snapshot)).await;
+    for path in ["/domains/nope.example", "/?status=bad", "/journal?kind=x"] {
+        let page = served.get(path).await;
+        assert!(page.text().contains(&format!("data-at=\"{at}\"")), "{path}: {}", page.text());
+    }
+}
+
+#[tokio::test]
 async fn markup_from_anywhere_is_text() {
     let mut snapshot = fixture::troubled();
     let finding = Arc::make_mut(&mut snapshot.findings[0]);
