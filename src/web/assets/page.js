@@ -59,24 +59,35 @@
     }
   };
 
-  // What people opened stays open, and the focus where it is.
+  // What tells an element that takes the focus from others, also when it is made anew. The text of a link
+  // may be an age.
+  const place = (one) => [
+    one.localName,
+    one.closest("[id]")?.id,
+    ["href", "aria-label", "aria-labelledby"].map((name) => one.getAttribute(name)).find(Boolean)
+      ?? one.textContent,
+  ].join("\n");
+
+  // What people opened stays open, what they closed stays closed, and the focus where it is.
   const replace = (old, fresh) => {
-    const open = [...old.querySelectorAll("details[open][id]")].map((one) => one.id);
+    const opened = new Map([...old.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
-    const key = focused && (focused.id ? `#${CSS.escape(focused.id)}`
-      : focused.getAttribute("href") ? `a[href="${CSS.escape(focused.getAttribute("href"))}"]` : null);
+    const kept = focused && place(focused);
     const before = new Map([...old.querySelectorAll("tr[data-status]")].map(
       (row) => [row.dataset.domain || row.dataset.host, row.dataset.status]));
     old.replaceWith(fresh);
-    for (const id of open) {
-      const details = document.getElementById(id);
-      if (details) details.open = true;
+    for (const details of fresh.querySelectorAll("details[id]")) {
+      details.open = opened.get(details.id) ?? details.open;
     }
+    addButtons();
     for (const row of fresh.querySelectorAll("tr[data-status]")) {
       const was = before.get(row.dataset.domain || row.dataset.host);
       if (was && was !== row.dataset.status) row.classList.add("changed");
     }
-    if (key) fresh.querySelector(key)?.focus({ preventScroll: true });
+    if (focused) {
+      const again = [...fresh.querySelectorAll(focused.localName)].find((one) => place(one) === kept);
+      again?.focus({ preventScroll: true });
+    }
   };
 
   const show = (page) => {
@@ -98,7 +109,6 @@
     Object.assign(document.documentElement.dataset, page.documentElement.dataset);
     shown = Number(page.documentElement.dataset.at);
     if (verdict(document) !== said) document.getElementById("announce").textContent = verdict(document);
-    addButtons();
     tick();
   };
 
@@ -110,7 +120,9 @@
     busy = true;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-      show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // A proxy speaks for a server that is away, or wants a password: what is shown stays.
+      if (page.getElementById("audited")) show(page);
     } catch {
       // The server is away: the events say when it is back.
     }
