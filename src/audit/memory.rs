@@ -118,6 +118,14 @@ impl Watched {
         expires
     }
 
+    /// Tells of a finding that will be looked at again since when it has been there, so that
+    /// [`Watched::with_since`] need not copy it each time.
+    pub(super) fn stamp(&self, finding: &mut Arc<Finding>) {
+        if let (None, Some(began)) = (finding.since, self.since.get(&finding.id)) {
+            Arc::make_mut(finding).since = Some(*began);
+        }
+    }
+
     /// Tells of each finding since when it has been there.
     pub(super) fn with_since(
         &mut self,
@@ -132,7 +140,9 @@ impl Watched {
                 self.entries.push(Entry::Finding { id: id.clone(), since: Some(now) });
                 now
             });
-            Arc::make_mut(finding).since = Some(began);
+            if finding.since != Some(began) {
+                Arc::make_mut(finding).since = Some(began);
+            }
             self.since.insert(id, began);
         }
         let ended = before.into_keys().map(|id| Entry::Finding { id, since: None });

@@ -265,8 +265,11 @@ impl Auditor {
         profiles: &[ProfileAudit],
         now: Timestamp,
     ) -> (Vec<Arc<HostView>>, Vec<Arc<Finding>>) {
-        let mut findings: Vec<Arc<Finding>> =
-            self.domains.iter().flatten().flat_map(|audit| &audit.findings).cloned().collect();
+        let mut findings = Vec::new();
+        for finding in self.domains.iter_mut().flatten().flat_map(|audit| &mut audit.findings) {
+            self.watched.iter().for_each(|watched| watched.stamp(finding));
+            findings.push(finding.clone());
+        }
         let (hosts, used, hosts_expire) = self.audit_hosts(profiles, &mut findings, now);
         let audits = || self.domains.iter().flatten();
         let horizon = Horizon::new(now, self.plan.stale_after());

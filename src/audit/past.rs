@@ -24,7 +24,9 @@ pub(super) fn seen(
     plan: &Plan,
     now: Timestamp,
 ) -> (Vec<SeenHost>, Timestamp) {
-    let mut seen: Vec<SeenHost> = Vec::new();
+    // Servers mostly show the same.
+    let room = tracks(past, asked).map(|(track, _)| track.rows.len()).max().unwrap_or(0);
+    let mut seen: Vec<SeenHost> = Vec::with_capacity(room);
     for (track, says) in tracks(past, asked) {
         for row in &track.rows {
             add(&mut seen, row, says);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::daemon::Once;
-use crate::metrics;
 use crate::model::{
     KmsMode, Labels, Name, Plan, PlannedDomain, Profile, Resolver, Server, Snapshot,
 };
@@ -41,16 +40,17 @@ pub(super) fn check(
         let slow = asked.plan.probe.slow;
         Ok((observe(asked)?, slow))
     }))?;
-    let text = match publication.format {
-        Format::Human => report::human(&snapshot, &publication.style(color, verbose)).into_bytes(),
-        Format::Json => report::json_text(&report::json(&snapshot)).into_bytes(),
-        Format::Junit | Format::Markdown | Format::Html => {
-            publication.lay_out(&report::document(&snapshot)).into_bytes()
+    match publication.format {
+        Format::Human => {
+            publication.write(report::human(&snapshot, &publication.style(color, verbose)))
         }
-        Format::Nagios => report::nagios(&snapshot, &publication.plugin(slow)).into_bytes(),
-        Format::Prometheus => metrics::estate(&snapshot),
-    };
-    publication.write(text)?;
+        Format::Json => publication.write(report::json_text(&report::json(&snapshot))),
+        Format::Junit | Format::Markdown | Format::Html => {
+            publication.write(publication.lay_out(&report::document(&snapshot)))
+        }
+        Format::Nagios => publication.write(report::nagios(&snapshot, &publication.plugin(slow))),
+        Format::Prometheus => publication.write_metrics(&snapshot),
+    }?;
     let code = publication.exit_code(snapshot.status);
     std::mem::forget(snapshot);
     Ok(code)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::model::observation::in_words;
 use crate::observe::schedule::Progress;
@@ -45,6 +45,9 @@ pub(super) enum LogFormat {
     Json,
 }
 
+/// Lines that wait for a slow reader; their places alone take half a MiB.
+const MOST_LINES: usize = 16_384;
+
 /// Starts the log on stderr. `verbose`: 0 what an operator must know, 1 and 2 more. Lines are written
 /// by a thread of their own until the guard is dropped: a reader that hangs or is gone costs lines, not
 /// the watch.
@@ -54,7 +57,8 @@ pub(super) fn start_logging(format: LogFormat, verbose: u8, color: Color) -> Wor
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let lines = NonBlockingBuilder::default().buffered_lines_limit(MOST_LINES);
+    let (writer, guard) = lines.finish(io::stderr());
     let builder = tracing_subscriber::fmt().with_writer(writer).with_max_level(level);
     let builder = builder.log_internal_errors(false);
     let started = match format {
@@ -71,18 +75,35 @@ pub(super) fn start_logging(format: LogFormat, verbose: u8, color: Color) -> Wor
 
 /// Writes a report to stdout or to a file, whole or not at all.
 pub(super) fn write(text: impl AsRef<[u8]>, file: Option<&Path>) -> Result<(), Problem> {
-    let text = text.as_ref();
+    write_pieces(file, |leave| leave(text.as_ref()))
+}
+
+/// The same of a report that is made piece by piece.
+pub(super) fn write_pieces(
+    file: Option<&Path>,
+    make: impl FnOnce(&mut dyn FnMut(&[u8])),
+) -> Result<(), Problem> {
     let Some(file) = file else {
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text).and_then(|()| stdout.flush());
+        let written = pour(&mut io::stdout().lock(), make);
         return match written {
             // Whoever read it has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(|error| format!("cannot write to stdout: {error}")),
         };
     };
-    replace(file, text)
+    replace(file, make)
         .map_err(|error| format!("cannot write {}: {}", file.display(), in_words(&error)))
+}
+
+/// After an error, nothing more is written.
+fn pour(sink: &mut impl Write, make: impl FnOnce(&mut dyn FnMut(&[u8]))) -> io::Result<()> {
+    let mut written = Ok(());
+    make(&mut |piece| {
+        if written.is_ok() {
+            written = sink.write_all(piece);
+        }
+    });
+    written.and_then(|()| sink.flush())
 }
 
 /// A file that a report may go to: found out before anything is observed.
@@ -101,14 +122,15 @@ pub(super) fn parse_file(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A reader of the file never sees half of a report. What is no plain file is written in place.
-fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+fn replace(file: &Path, make: impl FnOnce(&mut dyn FnMut(&[u8]))) -> io::Result<()> {
     if fs::symlink_metadata(file).is_ok_and(|known| !known.is_file()) {
-        return fs::write(file, text);
+        return pour(&mut fs::File::create(file)?, make);
     }
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = file.with_file_name(name);
-    let replaced = fs::write(&beside, text).and_then(|()| fs::rename(&beside, file));
+    let written = fs::File::create(&beside).and_then(|mut sink| pour(&mut sink, make));
+    let replaced = written.and_then(|()| fs::rename(&beside, file));
     if replaced.is_err() {
         let _ = fs::remove_file(&beside);
     }

@@ -9,7 +9,6 @@ use ipnet::IpNet;
 
 use crate::config;
 use crate::daemon::{self, Told};
-use crate::metrics;
 use crate::model::profile::Machines;
 use crate::model::{Host, Name, Path, Plan, Preflight, Profile, Resolver, Server};
 use crate::report::{self, Style};
@@ -89,20 +88,19 @@ pub(super) fn preflight(
     let observed = plan(arguments)
         .and_then(|plan| Ok((observe(&plan, &arguments.profiles, &mut page)?, plan)));
     let (preflight, plan) = publication.observed(observed)?;
-    let text = match publication.format {
-        Format::Human => page.close(&preflight).into_bytes(),
-        Format::Json => report::json_text(&report::json_preflight(&preflight)).into_bytes(),
+    match publication.format {
+        Format::Human => publication.write(page.close(&preflight)),
+        Format::Json => publication.write(report::json_text(&report::json_preflight(&preflight))),
         Format::Junit | Format::Markdown | Format::Html => {
-            publication.lay_out(&report::preflight_document(&preflight)).into_bytes()
+            publication.write(publication.lay_out(&report::preflight_document(&preflight)))
         }
         Format::Nagios => {
             let plugin = publication.plugin(plan.probe.slow);
-            report::nagios_preflight(&preflight, &plugin).into_bytes()
+            publication.write(report::nagios_preflight(&preflight, &plugin))
         }
         // What a textfile holds of profiles is theirs whoever observed them.
-        Format::Prometheus => metrics::estate(&preflight.snapshot),
-    };
-    publication.write(text)?;
+        Format::Prometheus => publication.write_metrics(&preflight.snapshot),
+    }?;
     Ok(publication.exit_code(preflight.status()))
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::model::{Severity, Status};
+use crate::metrics;
+use crate::model::{Severity, Snapshot, Status};
 use crate::report::{self, Document, Plugin, Style};
 
 use super::Problem;
@@ -87,6 +88,11 @@ impl Publication {
 
     pub(super) fn write(&self, text: impl AsRef<[u8]>) -> Result<(), Problem> {
         output::write(text, self.output.as_deref())
+    }
+
+    /// The metrics of what was observed.
+    pub(super) fn write_metrics(&self, snapshot: &Snapshot) -> Result<(), Problem> {
+        output::write_pieces(self.output.as_deref(), |leave| metrics::write_estate(snapshot, leave))
     }
 
     pub(super) fn exit_code(&self, worst: Status) -> ExitCode {

@@ -47,6 +47,10 @@ impl Lines {
 }
 
 impl Outlet for Lines {
+    fn room(&self, upstream: &Arc<Upstream>) -> usize {
+        self.engine.room(upstream)
+    }
+
     fn lookups(&self, upstream: &Arc<Upstream>, keys: Vec<LookupKey>) -> Vec<LookupKey> {
         self.engine.submit(upstream, keys)
     }

@@ -20,7 +20,7 @@ use super::tcp::{Event, Link};
 use super::udp::{Received, Staged, Udp};
 use crate::clock::Clock;
 use crate::model::plan::DnsSettings;
-use crate::model::{LookupKey, LookupOutcome, Observation, Upstream};
+use crate::model::{LookupKey, LookupOutcome, Observation, SharedNames, Upstream};
 use crate::stats::{ServerStats, Stats};
 
 /// What the engine gives an asker.
@@ -67,6 +67,7 @@ pub struct Asker {
     /// Flights that count against the window.
     pub(super) under_way: usize,
     pub(super) edns: Edns,
+    pub(super) targets: SharedNames,
     buffer: Vec<u8>,
     alarm: Pin<Box<Sleep>>,
 }
@@ -101,6 +102,7 @@ impl Asker {
             window: Window::default(),
             under_way: 0,
             edns: Edns::new(rand::random()),
+            targets: SharedNames::default(),
             buffer: vec![0; LONGEST_MESSAGE],
             alarm: Box::pin(sleep_until(Instant::now() + FAR)),
             orders,

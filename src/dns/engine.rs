@@ -87,6 +87,11 @@ impl Engine {
         keys
     }
 
+    /// How many keys the server's queue has room for now; none where the server is unknown.
+    pub fn room(&self, upstream: &Arc<Upstream>) -> usize {
+        self.askers.get(upstream).map_or(0, |handle| handle.queue.capacity())
+    }
+
     /// Ends all tasks and drops what is under way.
     pub fn shutdown(&mut self) {
         self.askers.clear();

@@ -240,6 +240,9 @@ impl Asker {
             aliases.append(&mut answer.aliases);
             answer.aliases = aliases;
         }
+        for record in &mut answer.records {
+            record.target = self.targets.share(record.target.clone());
+        }
         answer.flags = Flags { tc: flight.form.truncated, ..answer.flags };
         if flight.is_in_window {
             self.under_way -= 1;

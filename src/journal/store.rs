@@ -76,6 +76,8 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(fault)?;
         connection.pragma_update(None, "journal_size_limit", LARGEST_LOG).map_err(fault)?;
+        // What a second changes is a few pages; SQLite would keep twice as much.
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fault)?;
         schema::migrate(&mut connection, path, MIGRATIONS)?;
         let file = identity(path).map_err(|source| JournalError::File {
             path: path.to_owned(),
@@ -173,6 +175,8 @@ impl Store {
 
 /// Only checkpoints and recovery after a crash make one wait for another.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// Of the pages that are kept in memory, in KiB.
+const CACHE_KIB: i64 = 1024;
 /// Of the write-ahead log after a large transaction, in bytes.
 const LARGEST_LOG: i64 = 4 << 20;
 /// Names to remember the numbers of.

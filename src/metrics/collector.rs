@@ -42,6 +42,7 @@ pub(super) const ESTATE: [(&Definition, Fill); 21] = [
 
 fn srv_record_info(snapshot: &Snapshot, family: &mut Family) {
     for view in views(snapshot) {
+        family.next_domain();
         for record in &view.records {
             let [port, priority, weight] =
                 [record.port, record.priority, record.weight].map(Label::from);
@@ -52,6 +53,7 @@ fn srv_record_info(snapshot: &Snapshot, family: &mut Family) {
 
 fn srv_records(snapshot: &Snapshot, family: &mut Family) {
     for view in views(snapshot).filter(|view| view.is_known) {
+        family.next_domain();
         // Sorted: equal ones stand together.
         let distinct = view.records.chunk_by(|one, other| one.identity() == other.identity());
         family.push([domain(view)], number(distinct.count()));
@@ -61,6 +63,7 @@ fn srv_records(snapshot: &Snapshot, family: &mut Family) {
 fn srv_record_ttl(snapshot: &Snapshot, family: &mut Family) {
     let mut least: BTreeMap<(&Name, u16), u32> = BTreeMap::new();
     for view in views(snapshot) {
+        family.next_domain();
         for record in &view.records {
             let ttl = least.entry((&record.target, record.port)).or_insert(record.ttl);
             *ttl = record.ttl.min(*ttl);
@@ -76,7 +79,7 @@ fn srv_lookup_success(snapshot: &Snapshot, family: &mut Family) {
 }
 
 fn srv_lookup_outcome(snapshot: &Snapshot, family: &mut Family) {
-    each_answer(snapshot, |[domain, resolver, server, role, path], view| {
+    each_answer(snapshot, family, |family, [domain, resolver, server, role, path], view| {
         let outcome = view.answer.outcome.as_str().into();
         family.push([domain, resolver, server, role, path, outcome], 1.0);
     });
@@ -103,6 +106,7 @@ fn host_live_share(snapshot: &Snapshot, family: &mut Family) {
 fn hosts_up(snapshot: &Snapshot, family: &mut Family) {
     let hosts = hosts(snapshot);
     for view in views(snapshot) {
+        family.next_domain();
         let (mut up, mut unknown) = (0, 0);
         for host in &view.hosts {
             match worst(&hosts, view, host) {
@@ -192,6 +196,7 @@ fn profile_client_error_info(snapshot: &Snapshot, family: &mut Family) {
 
 fn domain_last_audit(snapshot: &Snapshot, family: &mut Family) {
     for view in views(snapshot) {
+        family.next_domain();
         family.push([domain(view)], super::own::timestamp(view.audited));
     }
 }
@@ -210,24 +215,29 @@ fn of_answers(
     family: &mut Family,
     value: impl Fn(&AnswerView) -> Option<f64>,
 ) {
-    each_answer(snapshot, |labels, view| {
+    each_answer(snapshot, family, |family, labels, view| {
         if let Some(value) = value(view) {
             family.push(labels, value);
         }
     });
 }
 
-fn each_answer(snapshot: &Snapshot, mut take: impl FnMut([Label; 5], &AnswerView)) {
+fn each_answer(
+    snapshot: &Snapshot,
+    family: &mut Family,
+    take: impl Fn(&mut Family, [Label; 5], &AnswerView),
+) {
     // A plan has few upstreams, and the snapshot holds them: their place tells them apart.
     let mut texts: HashMap<*const Upstream, [String; 2], FixedState> = HashMap::default();
     for view in views(snapshot) {
+        family.next_domain();
         for answer in &view.answers {
             let upstream = &*answer.upstream;
             let text = || [upstream.server.to_string(), upstream.path.to_string()];
             let [server, path] = &*texts.entry(upstream).or_insert_with(text);
             let [resolver, server, role, path] =
                 [&answer.resolver.name, &**server, answer.role(), path].map(Label::from);
-            take([domain(view), resolver, server, role, path], answer);
+            take(family, [domain(view), resolver, server, role, path], answer);
         }
     }
 }
@@ -239,6 +249,7 @@ fn of_hosts(
     value: impl Fn(&DomainView, &DomainHost) -> Option<f64>,
 ) {
     for view in views(snapshot) {
+        family.next_domain();
         for host in &view.hosts {
             let Host { target, port } = &host.host;
             if let Some(value) = value(view, host) {
@@ -251,6 +262,7 @@ fn of_hosts(
 /// A series for each host that was seen of each domain.
 fn of_seen(snapshot: &Snapshot, family: &mut Family, value: impl Fn(&SeenHost) -> Timestamp) {
     for view in views(snapshot) {
+        family.next_domain();
         for seen in &view.seen {
             let Host { target, port } = &seen.host;
             let labels = [domain(view), target.into(), (*port).into()];

@@ -34,8 +34,9 @@ pub fn estate(snapshot: &Snapshot) -> Vec<u8> {
     all
 }
 
-fn write_estate(snapshot: &Snapshot, leave: &mut dyn FnMut(&[u8])) {
-    let mut text = Text::new(snapshot.vantage.clone(), leave);
+/// The same piece by piece, so that the whole text, kilobytes a domain, is never held.
+pub fn write_estate(snapshot: &Snapshot, leave: &mut dyn FnMut(&[u8])) {
+    let mut text = Text::of(snapshot, leave);
     for (definition, fill) in ESTATE {
         fill(snapshot, &mut text.family(definition));
     }
@@ -93,6 +94,11 @@ impl fmt::Debug for Exposition {
     }
 }
 
+/// glibc gives a block back to the system at once, and takes one as large as the largest that it gave back
+/// for small from then on: each thread would keep as much for good. Over 32 MiB (mallopt(3),
+/// `M_MMAP_THRESHOLD`) are never small; what is not written takes no memory.
+const GIVEN_BACK: usize = 33 << 20;
+
 /// The beginning of a gzip member: its header, and blocks that end at a byte's edge (a sync flush,
 /// RFC 1951 section 3.2.4), so that the blocks of another text can follow. Simple readers know only
 /// one member, so two joined ones would not do.
@@ -112,7 +118,8 @@ impl Member {
     /// The text of it, and this text behind.
     fn unpacked_with(&self, text: &[u8]) -> Vec<u8> {
         let length = u64::from(self.crc.amount());
-        let mut all = Vec::with_capacity(text.len() + usize::try_from(length).unwrap_or(0));
+        let length_of_all = text.len() + usize::try_from(length).unwrap_or(0);
+        let mut all = Vec::with_capacity(length_of_all.max(GIVEN_BACK));
         let blocks = DeflateDecoder::new(&self.bytes[GZIP_HEADER.len()..]);
         // The last block is still to come, so no more is read than there is.
         blocks.take(length).read_to_end(&mut all).expect("it was packed here");

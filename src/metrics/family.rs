@@ -11,7 +11,8 @@ use prometheus::proto::{LabelPair, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
 use super::names::Definition;
-use crate::model::Name;
+use crate::model::snapshot::DomainEntry;
+use crate::model::{Name, Snapshot};
 
 /// A family while it is written. It takes each label set once: of two series with the same labels the
 /// first stays, whatever the snapshot holds, because a scrape with a repeated series is refused as a
@@ -24,6 +25,9 @@ pub(super) struct Family<'a, 'b> {
     hashes: RandomState,
     /// The value of the last series, and its text: the next often has the same.
     last: Option<(u64, Vec<u8>)>,
+    has_header: bool,
+    /// Whether it is written domain by domain.
+    is_by_domain: bool,
     text: &'a mut Text<'b>,
 }
 
@@ -45,6 +49,10 @@ pub(super) struct Text<'a> {
     /// The label sets of the family that is written. One table for all families: to let it grow anew for
     /// each takes longer than to fill it.
     taken: HashSet<u64, FixedState>,
+    /// Those of the domain that is written: few, while those of all are not in the processor's cache.
+    taken_by_domain: Vec<u64>,
+    /// Whether every domain comes once.
+    are_domains_distinct: bool,
 }
 
 /// Large enough to be worth a call, small enough to stay in the processor's cache.
@@ -54,6 +62,16 @@ const PIECE: usize = 64 << 10;
 const VANTAGE: &str = "vantage";
 
 impl<'a> Text<'a> {
+    /// Of a snapshot.
+    pub(super) fn of(snapshot: &Snapshot, leave: &'a mut dyn FnMut(&[u8])) -> Self {
+        fn name(entry: &DomainEntry) -> &Name {
+            &entry.view.domain.name
+        }
+        let are_domains_distinct =
+            snapshot.domains.is_sorted_by(|one, other| name(one) < name(other));
+        Self { are_domains_distinct, ..Self::new(snapshot.vantage.clone(), leave) }
+    }
+
     /// Nothing yet; [`Text::finish`] makes the last piece leave.
     pub(super) fn new(vantage: Option<Arc<str>>, leave: &'a mut dyn FnMut(&[u8])) -> Self {
         let piece = Vec::with_capacity(PIECE + PIECE / 16);
@@ -63,13 +81,28 @@ impl<'a> Text<'a> {
             push_escaped(vantage, &mut constant);
             constant.push(b'"');
         }
-        Self { piece, leave, vantage, constant, taken: HashSet::default() }
+        Self {
+            piece,
+            leave,
+            vantage,
+            constant,
+            taken: HashSet::default(),
+            taken_by_domain: Vec::new(),
+            are_domains_distinct: false,
+        }
     }
 
     /// The next family.
     pub(super) fn family<'b>(&'b mut self, definition: &'static Definition) -> Family<'b, 'a> {
         self.taken.clear();
-        Family { definition, hashes: RandomState::default(), last: None, text: self }
+        Family {
+            definition,
+            hashes: RandomState::default(),
+            last: None,
+            has_header: false,
+            is_by_domain: false,
+            text: self,
+        }
     }
 
     /// A family of one series without labels.
@@ -102,13 +135,19 @@ impl<'a> Text<'a> {
 }
 
 impl Family<'_, '_> {
+    /// The series of another domain follow, which is the first label of all of this family.
+    pub(super) fn next_domain(&mut self) {
+        self.is_by_domain = self.text.are_domains_distinct;
+        self.text.taken_by_domain.clear();
+    }
+
     /// Adds a series; the values stand in the order of the definition's labels.
     pub(super) fn push<const N: usize>(&mut self, values: [Label; N], value: f64) {
         debug_assert_eq!(N, self.definition.labels.len(), "{}", self.definition.name);
-        if self.text.taken.is_empty() {
+        if !std::mem::replace(&mut self.has_header, true) {
             self.push_header();
         }
-        let Text { piece, leave, taken, constant, .. } = &mut *self.text;
+        let Text { piece, leave, taken, taken_by_domain, constant, .. } = &mut *self.text;
         let start = piece.len();
         piece.extend_from_slice(self.definition.name.as_bytes());
         for (position, (label, value)) in self.definition.labels.iter().zip(values).enumerate() {
@@ -130,7 +169,16 @@ impl Family<'_, '_> {
         if N > 0 || !constant.is_empty() {
             piece.push(b'}');
         }
-        if !taken.insert(self.hashes.hash_one(&piece[start..])) {
+        let hash = self.hashes.hash_one(&piece[start..]);
+        let is_taken = match self.is_by_domain {
+            true if taken_by_domain.contains(&hash) => true,
+            true => {
+                taken_by_domain.push(hash);
+                false
+            }
+            false => !taken.insert(hash),
+        };
+        if is_taken {
             piece.truncate(start);
             return;
         }

@@ -23,7 +23,7 @@ pub use check::Check;
 pub use discovery::Discovery;
 pub use endpoint::{EndpointKey, LookupKey, Path, RecordKind, Server, Transport, Upstream};
 pub use finding::{Finding, FindingState, Severity, Status, Subject};
-pub use name::{Name, NameError};
+pub use name::{Name, NameError, SharedNames};
 pub use observation::{
     Answer, Flags, LookupOutcome, Observation, Probe, ProbeOutcome, Reachability,
 };

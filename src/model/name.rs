@@ -1,11 +1,13 @@
 //! DNS names as the whole program writes them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use thiserror::Error;
 
 /// A DNS name: lower-case ASCII (punycode), without a trailing dot; the root is `.`.
@@ -178,6 +180,34 @@ impl Name {
         // Hardly any name does, and this is asked often.
         self.0.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':').then_some(())?;
         self.0.replace("\\.", ".").parse().ok()
+    }
+}
+
+/// Gives all who say the same name one text in memory: many domains name few hosts, and what is held once
+/// stays in the processor's cache.
+#[derive(Debug, Default)]
+pub struct SharedNames(HashSet<Name, RandomState>);
+
+/// When there are so many, they are no longer shared with those to come.
+const MOST_SHARED: usize = 1 << 16;
+
+impl SharedNames {
+    /// The same name, as it was given first.
+    #[must_use]
+    pub fn share(&mut self, name: Name) -> Name {
+        if let Some(known) = self.0.get(&name) {
+            return known.clone();
+        }
+        if self.0.len() >= MOST_SHARED {
+            self.0.clear();
+        }
+        self.0.insert(name.clone());
+        name
+    }
+
+    /// Shares no more with those that were given.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -359,6 +389,17 @@ mod tests {
         assert!(Name::from_labels(std::iter::empty()).is_root());
         assert_eq!(Name::from_labels(std::iter::empty()).labels().count(), 0);
         assert!(Name::from_kept(".").is_root());
+    }
+
+    #[test]
+    fn equal_names_are_one_in_memory_until_there_are_too_many() {
+        let mut names = SharedNames::default();
+        let name = |number: usize| Name::parse(&format!("k{number}.test")).expect("a name");
+        let is_one = |one: &Name, other: &Name| Arc::ptr_eq(&one.0, &other.0);
+        let first = names.share(name(0));
+        assert!(is_one(&names.share(name(0)), &first) && names.share(name(1)) == name(1));
+        (0..=MOST_SHARED).for_each(|number| drop(names.share(name(number))));
+        assert!(!is_one(&names.share(name(0)), &first) && names.0.len() < MOST_SHARED);
     }
 
     proptest! {

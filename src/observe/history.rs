@@ -5,7 +5,7 @@
 
 mod turn;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -14,7 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::journal::{Entry, Remembered, SeenEndpoint, SeenRecord, SeenUp, Witness};
 use crate::model::srv::naming_hosts;
 use crate::model::{
-    Answer, EndpointKey, Host, LookupKey, Name, Path, Plan, PlannedDomain, Record, Upstream,
+    Answer, EndpointKey, Host, LookupKey, Name, Path, Plan, PlannedDomain, Record, SharedNames,
+    Upstream,
 };
 
 use turn::Turn;
@@ -32,7 +33,7 @@ pub struct History {
     /// Those that were up once.
     endpoints: HashMap<EndpointKey, Ended, FixedState>,
     /// One text in memory for all who name a target.
-    targets: HashSet<Name, FixedState>,
+    targets: SharedNames,
     entries: Vec<Entry>,
 }
 
@@ -93,8 +94,6 @@ struct Ended {
 
 /// A witness's heartbeat is kept so often: a restart is at most so wrong about when something was last seen.
 const BEAT_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// When so many targets were named, their texts are no longer shared with those before.
-const MAX_TARGETS: usize = 1 << 16;
 
 impl History {
     /// What is remembered of what `plan` asks. Of servers that a domain is not asked of any more, the
@@ -105,7 +104,7 @@ impl History {
             servers: HashMap::default(),
             paths: HashMap::default(),
             endpoints: HashMap::default(),
-            targets: HashSet::default(),
+            targets: SharedNames::default(),
             entries: Vec::new(),
         };
         history.replan(plan);
@@ -237,7 +236,7 @@ impl History {
         match past.tracks.iter_mut().find(is_its) {
             Some(track) => {
                 track.rows.push(Row {
-                    host: shared(&mut self.targets, &seen.host),
+                    host: shared(&mut self.targets, seen.host.clone()),
                     priority: seen.priority,
                     weight: seen.weight,
                     first_seen: seen.first_seen,
@@ -283,7 +282,10 @@ impl History {
         let (servers, entries) = (&self.servers, &mut self.entries);
         let shown = naming_hosts(answer.records.iter());
         let mut turn = Turn { past, at, servers, now, entries };
-        turn.past.tracks[at].rows.reserve_exact(shown.len());
+        let rows = &mut turn.past.tracks[at].rows;
+        let is_new = |record: &&&Record| rows.iter().all(|row| !row.is_of(record));
+        let new = shown.iter().filter(is_new).count();
+        rows.reserve_exact(new);
         for record in &shown {
             turn.shows(record, &mut self.targets);
         }
@@ -330,6 +332,12 @@ impl Track {
     }
 }
 
+impl Row {
+    fn is_of(&self, record: &Record) -> bool {
+        self.host.port == record.port && self.host.target == record.target
+    }
+}
+
 impl Beat {
     fn new(witness: Witness) -> Self {
         Self { witness, last: None, told: None }
@@ -360,15 +368,8 @@ fn asked(domain: &PlannedDomain) -> impl Iterator<Item = &Arc<Upstream>> {
     domain.resolvers.iter().flat_map(|resolver| &resolver.upstreams)
 }
 
-fn shared(targets: &mut HashSet<Name, FixedState>, host: &Host) -> Host {
-    if targets.len() >= MAX_TARGETS {
-        targets.clear();
-    }
-    let target = targets.get(&host.target).cloned().unwrap_or_else(|| {
-        targets.insert(host.target.clone());
-        host.target.clone()
-    });
-    Host { target, port: host.port }
+fn shared(targets: &mut SharedNames, host: Host) -> Host {
+    Host { target: targets.share(host.target), ..host }
 }
 
 #[cfg(test)]

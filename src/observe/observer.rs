@@ -13,13 +13,15 @@ use crate::model::journal::{Entry, Remembered};
 use crate::model::{EndpointKey, LookupKey, Observation, Plan, Upstream};
 use crate::stats::Stats;
 
-use super::schedule::{Key, Progress, Schedule};
+use super::schedule::{EntryId, Key, Progress, Schedule};
 use super::state::{Changes, State};
 use super::visits::{VisitId, Visits};
 use super::work::{srv_keys, work};
 
 /// Where work goes out to. Both take what they have room for at once, and give back the rest.
 pub trait Outlet {
+    /// How many lookups a server has room for now.
+    fn room(&self, upstream: &Arc<Upstream>) -> usize;
     /// Asks a server.
     fn lookups(&self, upstream: &Arc<Upstream>, keys: Vec<LookupKey>) -> Vec<LookupKey>;
     /// How many probes there is room for now.
@@ -50,8 +52,8 @@ pub struct Observer {
 /// Keys whose time has come, and that nobody had room for yet.
 #[derive(Debug, Default)]
 struct Backlog {
-    lookups: HashMap<Arc<Upstream>, VecDeque<(LookupKey, Instant)>, FixedState>,
-    probes: VecDeque<(EndpointKey, Instant)>,
+    lookups: HashMap<Arc<Upstream>, VecDeque<EntryId>, FixedState>,
+    probes: VecDeque<EntryId>,
 }
 
 /// At most so many keys are handed over at once.
@@ -101,6 +103,7 @@ impl Observer {
     /// keys are dropped, and visits end unfinished.
     pub fn replan(&mut self, plan: Arc<Plan>) {
         let now = Instant::now();
+        self.take_back();
         let state = &self.state;
         self.plan = plan;
         self.schedule.replan(self.plan.interval, srv_keys(&self.plan), now, |key| {
@@ -124,18 +127,18 @@ impl Observer {
         if self.visits.has_finished() {
             return;
         }
-        while let Some((key, slot)) = self.schedule.next_due(now) {
-            self.backlog.push(key, slot);
+        while let Some(id) = self.schedule.next_due(now) {
+            self.backlog.push(self.schedule.key(id), id);
         }
         self.give_out(outlet, now);
         let wake = self.next_wake(now, until);
         tokio::select! {
             biased;
-            batch = self.inbox.recv() => batch.into_iter().flatten().for_each(|seen| self.take(seen)),
+            batch = self.inbox.recv() => self.take(batch.into_iter().flatten()),
             () = sleep_until(wake) => {}
         }
         while let Ok(batch) = self.inbox.try_recv() {
-            batch.into_iter().for_each(|seen| self.take(seen));
+            self.take(batch);
         }
         self.advance_visits(Instant::now());
     }
@@ -188,19 +191,22 @@ impl Observer {
 
     /// Hands over what waits, as far as there is room.
     fn give_out(&mut self, outlet: &impl Outlet, now: Instant) {
-        let oldest = self.backlog.give_out(outlet);
+        let oldest = self.backlog.give_out(&self.schedule, outlet);
         let lag = oldest.map_or(Duration::ZERO, |slot| now.saturating_duration_since(slot));
         self.stats.set_lag(lag);
     }
 
-    fn take(&mut self, observation: Observation) {
-        let key = match &observation {
-            Observation::Lookup { key, .. } => Key::Lookup(key.clone()),
-            Observation::Probe { key, .. } => Key::Endpoint(key.clone()),
-        };
-        self.visits.ended(&key);
-        if self.schedule.ended(&key) {
-            self.state.record(observation);
+    fn take(&mut self, observations: impl IntoIterator<Item = Observation>) {
+        let now = Instant::now();
+        for observation in observations {
+            let key = match &observation {
+                Observation::Lookup { key, .. } => Key::Lookup(key.clone()),
+                Observation::Probe { key, .. } => Key::Endpoint(key.clone()),
+            };
+            self.visits.ended(&key);
+            if self.schedule.ended(&key, now) {
+                self.state.record(observation);
+            }
         }
     }
 
@@ -239,14 +245,19 @@ impl Observer {
 
     /// Forgets what is not scheduled any more.
     fn forget(&mut self) {
+        self.take_back();
         let (schedule, state) = (&mut self.schedule, &mut self.state);
         state.retain(
             |key| schedule.contains(&Key::Lookup(key.clone())),
             |key| schedule.contains(&Key::Endpoint(key.clone())),
         );
-        for key in self.backlog.extract(|key| !schedule.contains(key)) {
-            schedule.dropped(&key);
-        }
+    }
+
+    /// What waits is taken back from the backlog, for the schedule may have it no more.
+    fn take_back(&mut self) {
+        let Backlog { lookups, probes } = std::mem::take(&mut self.backlog);
+        let waiting = lookups.into_values().flatten().chain(probes);
+        waiting.for_each(|id| self.schedule.give_back(id));
     }
 
     fn next_wake(&mut self, now: Instant, until: Instant) -> Instant {
@@ -263,48 +274,39 @@ impl Observer {
 }
 
 impl Backlog {
-    fn push(&mut self, key: Key, slot: Instant) {
+    fn push(&mut self, key: &Key, id: EntryId) {
         match key {
-            Key::Lookup(key) => {
-                self.lookups.entry(key.upstream.clone()).or_default().push_back((key, slot));
-            }
-            Key::Endpoint(key) => self.probes.push_back((key, slot)),
+            Key::Lookup(key) => match self.lookups.get_mut(&key.upstream) {
+                Some(queue) => queue.push_back(id),
+                None => drop(self.lookups.insert(key.upstream.clone(), VecDeque::from([id]))),
+            },
+            Key::Endpoint(_) => self.probes.push_back(id),
         }
     }
 
     /// Returns since when the oldest key that is left waits.
-    fn give_out(&mut self, outlet: &impl Outlet) -> Option<Instant> {
+    fn give_out(&mut self, schedule: &Schedule, outlet: &impl Outlet) -> Option<Instant> {
         for (upstream, queue) in &mut self.lookups {
-            drain(queue, || BATCH, |keys| outlet.lookups(upstream, keys));
+            let key = |id| match schedule.key(id) {
+                Key::Lookup(key) => Some(key.clone()),
+                Key::Endpoint(_) => None,
+            };
+            drain(queue, key, || outlet.room(upstream), |keys| outlet.lookups(upstream, keys));
         }
-        drain(&mut self.probes, || outlet.free_places(), |keys| outlet.probes(keys));
-        let lookups =
-            self.lookups.values().filter_map(|queue| queue.front()).map(|(_, slot)| *slot);
-        lookups.chain(self.probes.front().map(|(_, slot)| *slot)).min()
-    }
-
-    /// Takes out the keys that are not to be asked any more.
-    fn extract(&mut self, is_unwanted: impl Fn(&Key) -> bool) -> Vec<Key> {
-        let mut extracted = Vec::new();
-        let mut keep = |key: Key| {
-            let is_unwanted = is_unwanted(&key);
-            if is_unwanted {
-                extracted.push(key);
-            }
-            !is_unwanted
+        let key = |id| match schedule.key(id) {
+            Key::Endpoint(key) => Some(key.clone()),
+            Key::Lookup(_) => None,
         };
-        for queue in self.lookups.values_mut() {
-            queue.retain(|(key, _)| keep(Key::Lookup(key.clone())));
-        }
-        self.lookups.retain(|_, queue| !queue.is_empty());
-        self.probes.retain(|(key, _)| keep(Key::Endpoint(key.clone())));
-        extracted
+        drain(&mut self.probes, key, || outlet.free_places(), |keys| outlet.probes(keys));
+        let queues = self.lookups.values().chain([&self.probes]);
+        queues.filter_map(|queue| queue.front()).map(|id| schedule.slot(*id)).min()
     }
 }
 
 /// Hands over batches until there is no room, or one is not taken whole.
 fn drain<K>(
-    queue: &mut VecDeque<(K, Instant)>,
+    queue: &mut VecDeque<EntryId>,
+    key: impl Fn(EntryId) -> Option<K>,
     room: impl Fn() -> usize,
     submit: impl Fn(Vec<K>) -> Vec<K>,
 ) {
@@ -313,17 +315,11 @@ fn drain<K>(
         if length == 0 {
             return;
         }
-        let batch: Vec<(K, Instant)> = queue.drain(..length).collect();
-        let slots: Vec<Instant> = batch.iter().map(|(_, slot)| *slot).collect();
-        let left = submit(batch.into_iter().map(|(key, _)| key).collect());
-        if left.is_empty() {
-            continue;
-        }
+        let left = submit(queue.iter().take(length).filter_map(|id| key(*id)).collect());
         // What is given back is the end of the batch.
-        let taken = slots.len() - left.len();
-        for pair in left.into_iter().zip(slots[taken..].iter().copied()).rev() {
-            queue.push_front(pair);
+        queue.drain(..length - left.len());
+        if !left.is_empty() {
+            return;
         }
-        return;
     }
 }

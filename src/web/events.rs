@@ -284,3 +284,119 @@ fn findings<'a>(before: &'a Snapshot, after: &'a Snapshot) -> Vec<&'a Finding> {
     let gone = before.iter().filter(|finding| !later.contains(&finding.id));
     new.chain(gone).map(|finding| &**finding).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::model::snapshot::HostStatus;
+    use crate::model::{FindingState, LookupOutcome};
+    use crate::report::fixture;
+    use crate::web::tests::served;
+
+    fn named(before: &Snapshot, after: &Snapshot) -> (Vec<String>, Vec<String>, usize, bool) {
+        let changes = Changes::between(before, after);
+        let domains = changes.domains.iter().map(|entry| entry.view.domain.name.to_string());
+        let hosts = changes.hosts.iter().map(|view| view.host.to_string());
+        (domains.collect(), hosts.collect(), changes.findings.len(), changes.others)
+    }
+
+    const NOTHING: (Vec<String>, Vec<String>, usize, bool) = (Vec::new(), Vec::new(), 0, false);
+
+    fn domain(snapshot: &mut Snapshot, at: usize) -> &mut crate::model::snapshot::DomainView {
+        Arc::get_mut(&mut snapshot.domains[at].view).expect("not shared")
+    }
+
+    #[test]
+    fn what_is_merely_measured_anew_is_no_event() {
+        let (before, mut after) = (fixture::troubled(), fixture::troubled());
+        after.generation += 1;
+        let view = domain(&mut after, 1);
+        view.audited = fixture::time("2026-03-01T13:00:00Z");
+        let answer = Arc::make_mut(&mut view.answers[0].answer);
+        answer.rtt = Some(Duration::from_millis(77));
+        answer.records.iter_mut().for_each(|record| record.ttl -= 1);
+        let host = Arc::get_mut(&mut after.hosts[0]).expect("not shared");
+        host.last_up = Some(fixture::time("2026-03-01T13:00:00Z"));
+        let probe = host.endpoints[0].probe.as_mut().expect("probed");
+        Arc::make_mut(probe).connect = Some(Duration::from_millis(55));
+        assert_eq!(named(&before, &after), NOTHING);
+    }
+
+    #[test]
+    fn what_people_see_is_named() {
+        let before = fixture::troubled();
+        let mut after = fixture::troubled();
+        domain(&mut after, 1).hosts[0].live_share = 0.5;
+        assert_eq!(named(&before, &after).0, ["east.example"]);
+        let mut after = fixture::troubled();
+        let answer = &mut domain(&mut after, 1).answers[0].answer;
+        Arc::make_mut(answer).outcome = LookupOutcome::Timeout;
+        assert_eq!(named(&before, &after).0, ["east.example"]);
+        let mut after = fixture::troubled();
+        Arc::get_mut(&mut after.hosts[0]).expect("not shared").status = HostStatus::Down;
+        assert_eq!(named(&before, &after).1, ["kms-e1.east.example:1688"]);
+        let mut after = fixture::troubled();
+        Arc::make_mut(&mut after.findings[1]).state = FindingState::Acknowledged;
+        assert_eq!(named(&before, &after), (Vec::new(), Vec::new(), 1, false));
+    }
+
+    #[test]
+    fn what_came_and_what_left_is_named() {
+        let (before, mut after) = (fixture::troubled(), fixture::troubled());
+        after.domains.remove(0);
+        after.hosts.remove(3);
+        after.findings.remove(0);
+        let expected = (
+            vec!["berlin.example".to_owned()],
+            vec!["kms-n2.north.example:1688".to_owned()],
+            1,
+            false,
+        );
+        assert_eq!(named(&before, &after), expected);
+        assert_eq!(named(&after, &before), expected);
+        assert!(named(&fixture::healthy(), &fixture::with_profiles()).3, "profiles came");
+    }
+
+    /// Reads until this many events came, or the stream ends.
+    async fn read(stream: &mut TcpStream, events: usize) -> String {
+        let mut bytes = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if text.matches("\ndata: ").count() >= events && text.ends_with("\n\r\n") {
+                return text;
+            }
+            let mut part = [0; 4096];
+            match stream.read(&mut part).await.expect("it sends") {
+                0 => return text,
+                count => bytes.extend_from_slice(&part[..count]),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_listens_hears_of_changes_until_the_server_ends() {
+        let served = served(Some(fixture::healthy())).await;
+        let mut stream = TcpStream::connect(served.address).await.expect("it listens");
+        stream
+            .write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .expect("it reads");
+        let first = read(&mut stream, 1).await;
+        assert!(first.contains("content-type: text/event-stream"), "{first}");
+        assert!(
+            first.contains("event: changed\n") && first.contains("\"status\":\"ok\""),
+            "{first}"
+        );
+        served.snapshots.send_replace(Some(Arc::new(fixture::healthy())));
+        served.snapshots.send_replace(Some(Arc::new(fixture::troubled())));
+        let second = read(&mut stream, 1).await;
+        assert!(second.contains("\"status\":\"critical\""), "{second}");
+        assert!(second.contains("\"berlin.example\""), "{second}");
+        served.shutdown.send(()).expect("it serves");
+        served.server.await.expect("no panic").expect("no error");
+        assert_eq!(read(&mut stream, usize::MAX).await.matches("data:").count(), 0);
+    }
+}

@@ -14,8 +14,8 @@ use crate::report::{self, fixture};
 
 /// A server on loopback, and all that its owner holds.
 pub(super) struct Served {
-    address: SocketAddr,
-    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    pub(super) address: SocketAddr,
+    pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     reloads: mpsc::Receiver<ReloadRequest>,
     probes: mpsc::Receiver<ProbeRequest>,
     acks: mpsc::Receiver<AckRequest>,
@@ -23,8 +23,8 @@ pub(super) struct Served {
     tokens: watch::Sender<Option<Tokens>>,
     socket: std::path::PathBuf,
     _folder: tempfile::TempDir,
-    shutdown: oneshot::Sender<()>,
-    server: JoinHandle<io::Result<()>>,
+    pub(super) shutdown: oneshot::Sender<()>,
+    pub(super) server: JoinHandle<io::Result<()>>,
 }
 
 pub(super) async fn served(snapshot: Option<Snapshot>) -> Served {

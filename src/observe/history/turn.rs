@@ -1,6 +1,6 @@
 //! One answer of one server on its way into the past of a domain.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::model::finding::Evidence;
 use crate::model::journal::{Entry, Event, EventKind, SeenRecord, Witness};
-use crate::model::{Host, Name, Record, Upstream};
+use crate::model::{Host, Record, SharedNames, Upstream};
 
 use super::{Beat, Past, Row, Track, shared};
 
@@ -27,13 +27,12 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    pub(super) fn shows(&mut self, record: &Record, targets: &mut HashSet<Name, FixedState>) {
+    pub(super) fn shows(&mut self, record: &Record, targets: &mut SharedNames) {
         let Record { priority, weight, .. } = *record;
         let rows = &mut self.past.tracks[self.at].rows;
-        let is_its = |row: &Row| row.host.port == record.port && row.host.target == record.target;
-        let Some(place) = rows.iter().position(is_its) else {
+        let Some(place) = rows.iter().position(|row| row.is_of(record)) else {
             let (first_seen, last_seen) = (self.now, self.now);
-            let host = shared(targets, &record.host());
+            let host = shared(targets, record.host());
             rows.push(Row { host, priority, weight, first_seen, last_seen, gone: None });
             let place = rows.len() - 1;
             self.keep(place);
@@ -59,9 +58,7 @@ impl Turn<'_> {
     pub(super) fn lacks_others(&mut self, shown: &[&Record], before: Option<Timestamp>) {
         for place in 0..self.past.tracks[self.at].rows.len() {
             let row = &mut self.past.tracks[self.at].rows[place];
-            let is_its =
-                |record: &&Record| row.host.port == record.port && row.host.target == record.target;
-            if row.gone.is_some() || shown.iter().any(is_its) {
+            if row.gone.is_some() || shown.iter().any(|record| row.is_of(record)) {
                 continue;
             }
             row.gone = Some(self.now);
