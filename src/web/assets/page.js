@@ -59,35 +59,27 @@
     }
   };
 
-  // What tells an element that takes the focus from others, also when it is made anew. The text of a link
-  // may be an age.
-  const place = (one) => [
-    one.localName,
-    one.closest("[id]")?.id,
-    ["href", "aria-label", "aria-labelledby"].map((name) => one.getAttribute(name)).find(Boolean)
-      ?? one.textContent,
-  ].join("\n");
-
   // What people opened stays open, what they closed stays closed, and the focus where it is.
   const replace = (old, fresh) => {
-    const opened = new Map([...old.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
+    for (const one of old.querySelectorAll("details[id]:not([open])")) {
+      fresh.querySelector(`#${CSS.escape(one.id)}`)?.removeAttribute("open");
+    }
+    const open = [...old.querySelectorAll("details[open][id]")].map((one) => one.id);
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
-    const kept = focused && place(focused);
+    const key = focused && (focused.id ? `#${CSS.escape(focused.id)}`
+      : focused.getAttribute("href") ? `a[href="${CSS.escape(focused.getAttribute("href"))}"]` : null);
     const before = new Map([...old.querySelectorAll("tr[data-status]")].map(
       (row) => [row.dataset.domain || row.dataset.host, row.dataset.status]));
     old.replaceWith(fresh);
-    for (const details of fresh.querySelectorAll("details[id]")) {
-      details.open = opened.get(details.id) ?? details.open;
+    for (const id of open) {
+      const details = document.getElementById(id);
+      if (details) details.open = true;
     }
-    addButtons();
     for (const row of fresh.querySelectorAll("tr[data-status]")) {
       const was = before.get(row.dataset.domain || row.dataset.host);
       if (was && was !== row.dataset.status) row.classList.add("changed");
     }
-    if (focused) {
-      const again = [...fresh.querySelectorAll(focused.localName)].find((one) => place(one) === kept);
-      again?.focus({ preventScroll: true });
-    }
+    if (key) fresh.querySelector(key)?.focus({ preventScroll: true });
   };
 
   const show = (page) => {
@@ -109,6 +101,7 @@
     Object.assign(document.documentElement.dataset, page.documentElement.dataset);
     shown = Number(page.documentElement.dataset.at);
     if (verdict(document) !== said) document.getElementById("announce").textContent = verdict(document);
+    addButtons();
     tick();
   };
 
