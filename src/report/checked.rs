@@ -187,10 +187,16 @@ impl<'a> Findings<'a> {
         finding.suppressed_by.as_ref().is_some_and(|cause| self.by_id.contains_key(cause))
     }
 
-    /// The item for a page that shows by links whom the finding hits and what it explains.
+    /// The item for a page that shows by links whom the finding hits and what it explains, and many of them
+    /// at once: the beginning of what was seen.
     pub fn page_item(&self, finding: &Finding) -> Item {
         let told = [self.explained_by(finding), known(finding)];
-        Item { details: told.into_iter().flatten().collect(), ..self.item(finding) }
+        let item = self.item(finding);
+        Item {
+            details: told.into_iter().flatten().collect(),
+            evidence: item.evidence.into_iter().map(|one| one.shortened(MOST_LISTED)).collect(),
+            ..item
+        }
     }
 
     fn item(&self, finding: &Finding) -> Item {

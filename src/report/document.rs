@@ -231,6 +231,16 @@ impl From<Severity> for State {
 }
 
 impl Table {
+    /// With at most so many rows; where some are left out, the caption says how many.
+    #[must_use]
+    pub fn shortened(mut self, most: usize) -> Self {
+        if self.rows.len() > most {
+            self.caption = format!("{} ({most} of {})", self.caption, self.rows.len());
+            self.rows.truncate(most);
+        }
+        self
+    }
+
     /// Without the columns in which nothing stands.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
@@ -292,6 +302,15 @@ mod tests {
             Remedy::Run(vec!["net start sppsvc"]),
         ];
         assert_eq!(item.remedy(), expected);
+    }
+
+    #[test]
+    fn a_long_table_is_cut_and_says_so() {
+        let row = vec![Cell::from("1")];
+        let table = Table { caption: "Seen".to_owned(), headers: Vec::new(), rows: vec![row; 3] };
+        assert_eq!(table.clone().shortened(3), table);
+        let cut = table.shortened(2);
+        assert_eq!((&*cut.caption, cut.rows.len()), ("Seen (2 of 3)", 2));
     }
 
     #[test]

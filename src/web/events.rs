@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State};
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
@@ -54,6 +54,8 @@ struct Content<'a> {
 const MOST_NAMED: usize = 100;
 /// So that a dead connection is noticed, and no proxy between closes a quiet one.
 const STILL_THERE: Duration = Duration::from_secs(15);
+/// Else nginx, as it comes, keeps events until they fill a buffer.
+const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 /// After so long a browser connects again.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -69,7 +71,8 @@ pub(super) async fn events(
         return response;
     }
     let stream = told(app.events.latest.clone());
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(STILL_THERE)).into_response()
+    let events = Sse::new(stream).keep_alive(KeepAlive::new().interval(STILL_THERE));
+    ([UNBUFFERED], events).into_response()
 }
 
 /// Ends when the server does.

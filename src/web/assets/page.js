@@ -59,8 +59,11 @@
     }
   };
 
-  // What people opened stays open, and the focus where it is.
+  // What people opened stays open, what they closed stays closed, and the focus where it is.
   const replace = (old, fresh) => {
+    for (const one of old.querySelectorAll("details[id]:not([open])")) {
+      fresh.querySelector(`#${CSS.escape(one.id)}`)?.removeAttribute("open");
+    }
     const open = [...old.querySelectorAll("details[open][id]")].map((one) => one.id);
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     // What has neither an id nor an address is the so many-th of its kind in what has an id.
@@ -119,7 +122,9 @@
     busy = true;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-      show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // A proxy speaks for a server that is away, or wants a password: what is shown stays.
+      if (page.getElementById("audited")) show(page);
     } catch {
       // The server is away: the events say when it is back.
     }

@@ -1,22 +1,23 @@
 //! `/domains/NAME`: everything that is known of one domain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use askama::Template;
 use jiff::Timestamp;
 
 use super::domains::agreement;
 use super::findings::Shown;
-use super::journal::Row as EventRow;
-use super::past::{Past, StripView};
+use super::past::{Timeline, or_trouble};
 use super::serve::{Look, Refusal, Rendered};
 use super::{Frame, View};
 use crate::model::snapshot::{AnswerView, DomainEntry, DomainHost, DomainView, SeenHost};
-use crate::model::{Finding, Host, Name, Record, Snapshot};
+use crate::model::{Finding, Host, Name, Snapshot};
 use crate::report::{self, Cell, Findings, State, Table};
 
 /// More findings are on their own page.
 const MOST_FINDINGS: usize = 25;
+/// Beside each other; nobody scrolls through more to find the one that differs.
+const MOST_SERVERS: usize = 24;
 
 #[derive(Template)]
 #[template(path = "domain.html")]
@@ -27,7 +28,6 @@ struct DomainPage<'a> {
     state_word: &'static str,
     sentence: String,
     facts: String,
-    strips: Vec<(&'static str, StripView)>,
     findings: Vec<Shown<'a>>,
     more_findings: usize,
     records: Vec<Group>,
@@ -35,7 +35,7 @@ struct DomainPage<'a> {
     left_out: Vec<String>,
     matrix: Matrix,
     endpoints: Table,
-    events: Vec<EventRow>,
+    timeline: Timeline,
 }
 
 /// The records of one priority, and those that vanished from it.
@@ -107,7 +107,7 @@ fn page<'a>(look: &Look<'a>, entry: &'a DomainEntry) -> DomainPage<'a> {
     let findings = Findings::of(look.snapshot);
     let mut hits: Vec<&Finding> = findings.hits(&view.domain.name);
     hits.extend(findings.known(&view.domain.name));
-    let frame = Frame {
+    let mut frame = Frame {
         title: name.to_owned(),
         up: "..",
         json: Some(format!("api/v1/domains/{name}")),
@@ -115,7 +115,7 @@ fn page<'a>(look: &Look<'a>, entry: &'a DomainEntry) -> DomainPage<'a> {
         word: entry.status.as_str(),
         ..look.frame(View::Other)
     };
-    let (strips, events) = Past::of_domain(look, entry);
+    let timeline = or_trouble(Timeline::of(look, entry), &mut frame);
     DomainPage {
         frame,
         name,
@@ -123,7 +123,6 @@ fn page<'a>(look: &Look<'a>, entry: &'a DomainEntry) -> DomainPage<'a> {
         state_word: entry.status.as_str(),
         sentence: sentence(entry, &hits),
         facts: facts(view),
-        strips,
         more_findings: hits.len().saturating_sub(MOST_FINDINGS),
         findings: hits
             .iter()
@@ -135,7 +134,7 @@ fn page<'a>(look: &Look<'a>, entry: &'a DomainEntry) -> DomainPage<'a> {
         left_out: report::left_out(entry),
         matrix: matrix(view),
         endpoints: endpoints(look.snapshot, view),
-        events,
+        timeline,
     }
 }
 
@@ -222,56 +221,92 @@ fn vanished(seen: &SeenHost) -> RecordRow {
 
 /// A record is its target and port; what differs of it stands in the cells.
 fn matrix(view: &DomainView) -> Matrix {
-    let mut hosts: Vec<Host> = view
-        .answers
+    let said: Vec<Said> = view.answers.iter().map(Said::of).collect();
+    let hosts: BTreeSet<&Host> = said.iter().flat_map(|one| one.values.keys()).collect();
+    let usual: Vec<(&Host, &str)> =
+        hosts.into_iter().map(|host| (host, usual(&said, host))).collect();
+    let mut columns: Vec<(&Said, bool)> = said
         .iter()
-        .filter(|one| one.answer.outcome.is_usable())
-        .flat_map(|one| one.answer.records.iter().map(Record::host))
+        .map(|one| (one, usual.iter().any(|(host, usual)| one.differs(host, usual))))
         .collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    let usual: Vec<String> = hosts.iter().map(|host| usual(view, host)).collect();
-    let rows = hosts.iter().zip(&usual).map(|(host, usual)| MatrixRow {
+    let mut caption = "Priority and weight of each record on each server".to_owned();
+    if columns.iter().any(|(_, differs)| *differs) {
+        caption.push_str("; what differs is marked ≠");
+    }
+    if columns.len() > MOST_SERVERS {
+        columns.sort_by_key(|(one, differs)| one.is_usable() && !differs);
+        columns.truncate(MOST_SERVERS);
+        caption =
+            format!("{caption}; {MOST_SERVERS} of {} servers, first those that differ", said.len());
+    }
+    let row = |(host, usual): &(&Host, &str)| MatrixRow {
         record: report::short_host(host).into_owned(),
-        cells: view.answers.iter().map(|answer| cell(answer, host, usual)).collect(),
-    });
-    let rows: Vec<MatrixRow> = rows.collect();
-    let differs = |column: usize| rows.iter().any(|row| row.cells[column].differs);
-    let answers = view.answers.iter().enumerate();
-    let servers = answers.map(|(at, answer)| server(answer, differs(at))).collect();
-    let caption = match rows.iter().any(|row| row.cells.iter().any(|cell| cell.differs)) {
-        true => "Priority and weight of each record on each server; what differs is marked ≠",
-        false => "Priority and weight of each record on each server",
+        cells: columns.iter().map(|(one, _)| one.cell(host, usual)).collect(),
     };
-    Matrix { caption: caption.to_owned(), servers, rows }
+    Matrix {
+        rows: usual.iter().map(row).collect(),
+        servers: columns.iter().map(|(one, differs)| server(one.view, *differs)).collect(),
+        caption,
+    }
 }
 
-fn values(view: &AnswerView, host: &Host) -> String {
-    let records = view.answer.records.iter().filter(|record| record.is_of(host));
-    let mut values: Vec<String> =
-        records.map(|record| format!("{} {}", record.priority, record.weight)).collect();
-    values.sort_unstable();
-    values.join(", ")
+/// What a server says of each host.
+struct Said<'a> {
+    view: &'a AnswerView,
+    /// None, where the answer cannot be used.
+    values: BTreeMap<Host, String>,
+}
+
+impl<'a> Said<'a> {
+    fn of(view: &'a AnswerView) -> Self {
+        let records = view.answer.outcome.is_usable().then_some(&view.answer.records);
+        let mut values: BTreeMap<Host, Vec<String>> = BTreeMap::new();
+        for record in records.into_iter().flatten() {
+            let value = format!("{} {}", record.priority, record.weight);
+            values.entry(record.host()).or_default().push(value);
+        }
+        let joined = |(host, mut values): (Host, Vec<String>)| {
+            values.sort_unstable();
+            (host, values.join(", "))
+        };
+        Self { view, values: values.into_iter().map(joined).collect() }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.view.answer.outcome.is_usable()
+    }
+
+    fn value(&self, host: &Host) -> &str {
+        self.values.get(host).map_or("", String::as_str)
+    }
+
+    fn differs(&self, host: &Host, usual: &str) -> bool {
+        self.is_usable() && self.value(host) != usual
+    }
+
+    fn cell(&self, host: &Host, usual: &str) -> MatrixCell {
+        let differs = self.differs(host, usual);
+        let shown = match self.value(host) {
+            _ if !self.is_usable() => "?",
+            "" => "absent",
+            value => value,
+        };
+        MatrixCell {
+            text: if differs { format!("≠ {shown}") } else { shown.to_owned() }, differs
+        }
+    }
 }
 
 /// What most servers that answer say of a record; of as many, what more of the estate is made of: the
 /// first.
-fn usual(view: &DomainView, host: &Host) -> String {
-    let usable = view.answers.iter().filter(|one| one.answer.outcome.is_usable());
-    let said: Vec<String> = usable.map(|one| values(one, host)).collect();
-    let count = |text: &String| said.iter().filter(|other| *other == text).count();
-    let most = said.iter().map(count).max().unwrap_or(0);
-    said.iter().find(|text| count(text) == most).cloned().unwrap_or_default()
-}
-
-fn cell(view: &AnswerView, host: &Host, usual: &str) -> MatrixCell {
-    if !view.answer.outcome.is_usable() {
-        return MatrixCell { text: "?".to_owned(), differs: false };
+fn usual<'a>(said: &'a [Said], host: &Host) -> &'a str {
+    let told = || said.iter().filter(|one| one.is_usable()).map(|one| one.value(host));
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for value in told() {
+        *counts.entry(value).or_default() += 1;
     }
-    let values = values(view, host);
-    let differs = values != usual;
-    let shown = if values.is_empty() { "absent".to_owned() } else { values };
-    MatrixCell { text: if differs { format!("≠ {shown}") } else { shown }, differs }
+    let most = counts.values().max().copied();
+    told().find(|value| counts.get(value).copied() == most).unwrap_or_default()
 }
 
 fn server(view: &AnswerView, differs: bool) -> ServerColumn {

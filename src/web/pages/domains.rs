@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use askama::Template;
 use jiff::Timestamp;
 
-use super::past::{Past, Span, StripView};
+use super::past::{Past, Span, StripView, or_trouble};
 use super::query::{Parameter, Query, SPAN};
 use super::serve::{Look, Rendered};
 use super::{Frame, Pager, View, hundredths};
-use crate::model::snapshot::{AnswerView, DomainEntry, DomainHost, Summary};
+use crate::model::snapshot::{AnswerView, DomainEntry, DomainHost, HostStatus, Summary};
 use crate::model::{Finding, Severity, Snapshot, Status};
 use crate::report::{self, Findings, State};
 
@@ -96,12 +96,13 @@ pub(super) fn render(look: &Look) -> Rendered {
     let (pager, range) = Pager::of(entries.len(), PAGE, look.query);
     let shown = &entries[range];
     let span = Span::of(look.query.get(SPAN));
-    let mut past = Past::of_domains(look, shown, span);
+    let mut frame = look.frame(View::Domains);
+    let mut past = or_trouble(Past::of_domains(look, shown, span), &mut frame);
     let findings = Findings::of(snapshot);
     let rows = shown.iter().map(|entry| row(entry, &findings, &mut past));
     let causes: Vec<Cause> = causes(snapshot).collect();
     let page = DomainsPage {
-        frame: look.frame(View::Domains),
+        frame,
         query: look.query,
         verdict: report::verdict(snapshot),
         summary: snapshot.summary,
@@ -154,10 +155,20 @@ fn row<'a>(entry: &'a DomainEntry, findings: &Findings<'a>, past: &mut Past) -> 
         hosts: view.hosts.len(),
         priority: up.map(|host| host.priority).min(),
         shares: shares(&view.hosts),
-        nobody: if view.hosts.is_empty() { report::without_hosts(entry) } else { "nobody" },
+        nobody: nobody(entry),
         servers: agreement(&view.answers),
         last: past.take_last(name),
         strip: past.take_strip(name),
+    }
+}
+
+/// What stands where no host is known to serve.
+fn nobody(entry: &DomainEntry) -> &'static str {
+    let hosts = &entry.view.hosts;
+    match hosts.iter().any(|host| host.status == HostStatus::Unknown) {
+        _ if hosts.is_empty() => report::without_hosts(entry),
+        true => "unknown",
+        false => "nobody",
     }
 }
 

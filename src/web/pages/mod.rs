@@ -64,8 +64,8 @@ struct Frame<'a> {
     at: Option<Timestamp>,
     now: Timestamp,
     vantage: Option<&'a str>,
-    /// Why the journal cannot be written.
-    journal: Option<&'a str>,
+    /// What is the matter with the journal.
+    journal: Option<String>,
 }
 
 impl<'a> Frame<'a> {
@@ -83,7 +83,9 @@ impl<'a> Frame<'a> {
             now,
             vantage: snapshot.vantage.as_deref(),
             journal: match &snapshot.journal {
-                Some(JournalCondition::Degraded { reason, .. }) => Some(reason),
+                Some(JournalCondition::Degraded { reason, .. }) => {
+                    Some(format!("The journal cannot be written: {reason}"))
+                }
                 _ => None,
             },
         }
@@ -116,7 +118,6 @@ impl<'a> Frame<'a> {
 #[template(path = "told.html")]
 struct Told<'a> {
     frame: Frame<'a>,
-    title: &'a str,
     message: &'a str,
     link: Option<(String, &'static str)>,
 }

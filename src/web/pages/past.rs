@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Frame;
 use super::journal::Row;
 use super::serve::Look;
+use crate::journal::JournalError;
+use crate::model::finding::Evidence;
 use crate::model::journal::{Event, EventKind, EventQuery};
 use crate::model::snapshot::DomainEntry;
 use crate::model::{Name, Status};
@@ -68,10 +71,20 @@ pub(super) struct Run {
     pub(super) height: usize,
 }
 
-/// What the journal says of the domains of a page.
+/// What the journal says of the domains of a page: nothing, where it cannot be read.
+#[derive(Default)]
 pub(super) struct Past {
     strips: HashMap<Name, StripView>,
     last: HashMap<Name, (Timestamp, String)>,
+}
+
+/// What the journal says of one domain.
+#[derive(Default)]
+pub(super) struct Timeline {
+    /// Each with what it shows.
+    pub(super) strips: Vec<(&'static str, StripView)>,
+    /// The latest events, the latest first.
+    pub(super) events: Vec<Row>,
 }
 
 /// Of a domain's timeline; the journal has the rest.
@@ -91,10 +104,14 @@ const MOST_TOLD: usize = 5;
 
 impl Past {
     /// A strip of each domain, and what changed last within the longest span.
-    pub(super) fn of_domains(look: &Look, entries: &[&DomainEntry], span: Span) -> Self {
+    pub(super) fn of_domains(
+        look: &Look,
+        entries: &[&DomainEntry],
+        span: Span,
+    ) -> Result<Self, JournalError> {
         let domains: Vec<(Name, Status)> =
             entries.iter().map(|entry| (entry.view.domain.name.clone(), entry.status)).collect();
-        let events = read(look, &domains);
+        let events = read(look, &domains)?;
         let mut last = HashMap::new();
         for event in &events {
             let Some(domain) = &event.domain else { continue };
@@ -102,24 +119,7 @@ impl Past {
         }
         let strips = drawn(&events, &domains, look.snapshot.at, span);
         let names = domains.into_iter().map(|(name, _)| name);
-        Self { strips: names.zip(strips).collect(), last }
-    }
-
-    /// Both strips of a domain, and its latest events.
-    pub(super) fn of_domain(
-        look: &Look,
-        entry: &DomainEntry,
-    ) -> (Vec<(&'static str, StripView)>, Vec<Row>) {
-        let domain = [(entry.view.domain.name.clone(), entry.status)];
-        let events = read(look, &domain);
-        let strips = [Span::Day, Span::Month].map(|span| {
-            drawn(&events, &domain, look.snapshot.at, span).pop().map(|strip| (span.title(), strip))
-        });
-        let [(name, _)] = domain;
-        let query = EventQuery { domains: vec![name], limit: MOST_EVENTS, ..EventQuery::default() };
-        let timeline = web::journal::events(look.journal, Some(look.snapshot), query);
-        let timeline = timeline.map(|(events, _)| events).unwrap_or_default();
-        (strips.into_iter().flatten().collect(), timeline.iter().map(Row::of).collect())
+        Ok(Self { strips: names.zip(strips).collect(), last })
     }
 
     pub(super) fn take_last(&mut self, name: &Name) -> Option<(Timestamp, String)> {
@@ -131,8 +131,31 @@ impl Past {
     }
 }
 
-/// Where the journal cannot be read, the page says so, and shows what it has.
-fn read(look: &Look, domains: &[(Name, Status)]) -> Vec<Event> {
+impl Timeline {
+    /// Both strips of a domain, and its latest events.
+    pub(super) fn of(look: &Look, entry: &DomainEntry) -> Result<Self, JournalError> {
+        let domain = [(entry.view.domain.name.clone(), entry.status)];
+        let events = read(look, &domain)?;
+        let strips = [Span::Day, Span::Month].map(|span| {
+            drawn(&events, &domain, look.snapshot.at, span).pop().map(|strip| (span.title(), strip))
+        });
+        let [(name, _)] = domain;
+        let query = EventQuery { domains: vec![name], limit: MOST_EVENTS, ..EventQuery::default() };
+        let (events, _) = web::journal::events(look.journal, Some(look.snapshot), query)?;
+        let strips = strips.into_iter().flatten().collect();
+        Ok(Self { strips, events: events.iter().map(Row::of).collect() })
+    }
+}
+
+/// What was read of the journal, or what the page says of it: it has all that the journal need not know.
+pub(super) fn or_trouble<T: Default>(read: Result<T, JournalError>, frame: &mut Frame) -> T {
+    read.unwrap_or_else(|error| {
+        frame.journal = Some(format!("The journal cannot be read: {error}"));
+        T::default()
+    })
+}
+
+fn read(look: &Look, domains: &[(Name, Status)]) -> Result<Vec<Event>, JournalError> {
     let query = EventQuery {
         domains: domains.iter().map(|(name, _)| name.clone()).collect(),
         since: look.snapshot.at.checked_sub(Span::Month.length()).ok(),
@@ -141,9 +164,25 @@ fn read(look: &Look, domains: &[(Name, Status)]) -> Vec<Event> {
         ..EventQuery::default()
     };
     if query.domains.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    look.journal.events(&query).unwrap_or_default()
+    Ok(cut(look.journal.events(&query)?, MOST_READ))
+}
+
+/// Where there were more events than were read, nobody knows what was before: as if a daemon that
+/// remembers nothing had started there.
+fn cut(mut events: Vec<Event>, most: usize) -> Vec<Event> {
+    let oldest = events.last().filter(|_| events.len() >= most).map(|event| event.at);
+    let (kind, evidence) = (EventKind::Started, Evidence::new());
+    events.extend(oldest.map(|at| Event {
+        at,
+        kind,
+        domain: None,
+        host: None,
+        servers: Vec::new(),
+        evidence,
+    }));
+    events
 }
 
 fn drawn(
@@ -182,7 +221,7 @@ fn height(state: State) -> usize {
     }
 }
 
-/// `Last 24 h: ok, but critical 12:30 to 14:00`.
+/// `Last 24 h: critical 12:30 to 14:00, warning since 21:30`.
 fn label(strip: &Strip, runs: &[Run], span: Span) -> String {
     let format = if span.is_long() { "%b %d" } else { "%H:%M" };
     let at = |slot: usize| {
@@ -201,7 +240,16 @@ fn label(strip: &Strip, runs: &[Run], span: Span) -> String {
         .filter(told)
         .rev()
         .take(MOST_TOLD)
-        .map(|run| format!("{} {} to {}", word(run.state), at(run.from), at(run.from + run.length)))
+        .map(|run| {
+            let (from, until) = (run.from, run.from + run.length);
+            // The ends of a day have one time: only what lies between tells when.
+            let when = match (from, until == strip.slots.len()) {
+                (_, true) => format!("since {}", at(from)),
+                (0, _) => format!("until {}", at(until)),
+                _ => format!("{} to {}", at(from), at(until)),
+            };
+            format!("{} {when}", word(run.state))
+        })
         .collect();
     parts.reverse();
     if all > MOST_TOLD {
@@ -211,5 +259,60 @@ fn label(strip: &Strip, runs: &[Run], span: Span) -> String {
         (true, _) => format!("{}: ok", span.title()),
         (false, [only]) => format!("{}: {}", span.title(), word(only.state)),
         (false, _) => format!("{}: {}", span.title(), parts.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Slot;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).expect("in range")
+    }
+
+    #[test]
+    fn a_strip_tells_in_words_when_it_was_not_well() {
+        let told = |words: &[Option<Status>]| {
+            let slot = |(at, worst): (i64, &Option<Status>)| Slot {
+                from: second(at * 3600),
+                until: second((at + 1) * 3600),
+                worst: *worst,
+                watched: 1.0,
+            };
+            let slots: Vec<Slot> = (0..).zip(words).map(slot).collect();
+            let until = second(3600 * i64::try_from(words.len()).expect("few"));
+            StripView::of(&Strip { from: second(0), until, slots }, Span::Day).label
+        };
+        let (ok, bad, none) = (Some(Status::Ok), Some(Status::Critical), None);
+        assert_eq!(told(&[ok, ok]), "Last 24 h: ok");
+        assert_eq!(told(&[bad, bad]), "Last 24 h: critical");
+        assert_eq!(told(&[ok, bad, bad, ok]), "Last 24 h: critical 23:13 to 01:13");
+        assert_eq!(
+            told(&[none, ok, bad]),
+            "Last 24 h: not watched until 23:13, critical since 00:13"
+        );
+    }
+
+    #[test]
+    fn what_was_before_the_oldest_event_that_fits_is_unknown() {
+        let name = Name::parse("a.test").expect("a name");
+        let turned = |at| Event {
+            at: second(at),
+            kind: EventKind::Status,
+            domain: Some(name.clone()),
+            host: None,
+            servers: Vec::new(),
+            evidence: Evidence::from_iter([("was".to_owned(), "ok".into())]),
+        };
+        let events = || vec![turned(30), turned(20)];
+        let domains = [(name.clone(), Status::Critical)];
+        let worst = |events: &[Event]| -> Vec<Option<Status>> {
+            let strip = report::strips(events, &domains, second(0), second(40), 4).remove(0);
+            strip.slots.iter().map(|slot| slot.worst).collect()
+        };
+        let (ok, bad) = (Some(Status::Ok), Some(Status::Critical));
+        assert_eq!(worst(&cut(events(), 3)), [ok, ok, ok, bad]);
+        assert_eq!(worst(&cut(events(), 2)), [None, None, ok, bad]);
     }
 }

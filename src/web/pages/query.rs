@@ -1,7 +1,7 @@
 //! What a page is asked to show: its query string, from bytes that strangers write.
 
 /// A query string that names what the page knows, each once.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Query {
     values: Vec<(&'static str, String)>,
     page: usize,

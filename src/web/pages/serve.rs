@@ -128,11 +128,14 @@ async fn answer(
 ) -> Response {
     let now = app.site.clock.now();
     let Some(snapshot) = app.snapshot() else { return not_ready(up, now) };
+    let at = Some(snapshot.at);
+    // The script looks again when there is something newer.
+    let refused = |status, message: &str| {
+        told(status, Frame { at, ..Frame::bare(title_of(status), up, now) }, message)
+    };
     let query = match Query::parse(query.as_bytes(), parameters) {
         Ok(query) => query,
-        Err(wrong) => {
-            return told(StatusCode::BAD_REQUEST, up, now, "That cannot be shown", &wrong);
-        }
+        Err(wrong) => return refused(StatusCode::BAD_REQUEST, &wrong),
     };
     let encoding = encoding::accepted(headers);
     let made = app.rendered(move |app| {
@@ -143,8 +146,8 @@ async fn answer(
     });
     match made.await {
         Ok(Ok(body)) => html(StatusCode::OK, body, encoding),
-        Ok(Err((status, message))) => told(status, up, now, title_of(status), &message),
-        Err(status) => told(status, up, now, title_of(status), "The page could not be made."),
+        Ok(Err((status, message))) => refused(status, &message),
+        Err(status) => refused(status, "The page could not be made."),
     }
 }
 
@@ -219,23 +222,18 @@ fn secured(headers: &mut HeaderMap) {
 fn not_ready(up: &'static str, now: Timestamp) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let message = "Every domain and host is looked at once; then this page shows what was seen.";
-    let mut response = told(status, up, now, "The first audit is under way.", message);
+    let frame = Frame::bare("The first audit is under way.", up, now);
+    let mut response = told(status, frame, message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
     response
 }
 
-fn told(
-    status: StatusCode,
-    up: &'static str,
-    now: Timestamp,
-    title: &str,
-    message: &str,
-) -> Response {
+fn told(status: StatusCode, frame: Frame, message: &str) -> Response {
     let link = match status {
         StatusCode::SERVICE_UNAVAILABLE => None,
-        _ => Some((format!("{up}/"), "To the domains")),
+        _ => Some((format!("{}/", frame.up), "To the domains")),
     };
-    let page = Told { frame: Frame::bare(title, up, now), title, message, link };
+    let page = Told { frame, message, link };
     let text = page.render().unwrap_or_else(|_| message.to_owned());
     html(status, text.into(), Encoding::Plain)
 }

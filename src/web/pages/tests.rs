@@ -2,6 +2,13 @@
 
 use std::sync::Arc;
 
+use super::query::Query;
+use super::serve::Look;
+use super::{domain, domains};
+use crate::clock::Clock;
+use crate::journal::Journal;
+use crate::model::FindingState;
+use crate::model::plan::JournalSettings;
 use crate::report::fixture;
 use crate::web::tests::{Served, served};
 
@@ -69,6 +76,18 @@ async fn what_is_asked_wrongly_is_refused_with_words() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_as_old_as_the_audit() {
+    // Else the script, which compares the two, would ask for it again each second.
+    let snapshot = fixture::troubled();
+    let at = snapshot.at.as_millisecond();
+    let served = served(Some(snapshot)).await;
+    for path in ["/domains/nope.example", "/?status=bad", "/journal?kind=x"] {
+        let page = served.get(path).await;
+        assert!(page.text().contains(&format!("data-at=\"{at}\"")), "{path}: {}", page.text());
+    }
+}
+
+#[tokio::test]
 async fn markup_from_anywhere_is_text() {
     let mut snapshot = fixture::troubled();
     let finding = Arc::make_mut(&mut snapshot.findings[0]);
@@ -117,6 +136,91 @@ async fn filters_leave_what_fits() {
     assert_eq!(shown("/findings", "<article class=\"finding").await, (200, 3));
     assert_eq!(shown("/findings?severity=info", "<article class=\"finding").await, (200, 1));
     assert_eq!(shown("/findings?state=suppressed", "<article class=\"finding").await, (200, 2));
+}
+
+#[tokio::test]
+async fn each_count_leads_to_as_many_findings() {
+    let mut snapshot = fixture::troubled();
+    // What is known does not count.
+    let known = snapshot.findings.iter().position(|one| one.is_active()).expect("one");
+    Arc::make_mut(&mut snapshot.findings[known]).state = FindingState::Acknowledged;
+    let findings = std::mem::take(&mut snapshot.findings);
+    let snapshot = snapshot.with_findings(findings);
+    let summary = snapshot.summary;
+    let served = served(Some(snapshot)).await;
+    let front = served.get("/").await;
+    for (severity, count) in
+        [("critical", summary.critical), ("warning", summary.warning), ("info", summary.info)]
+    {
+        let link = format!("findings?severity={severity}&amp;state=active");
+        assert!(front.text().contains(&format!("href=\"{link}\">{count} {severity}")), "{link}");
+        let page = served.get(&format!("/{}", link.replace("amp;", ""))).await;
+        assert_eq!(page.text().matches("<article class=\"finding").count(), count, "{severity}");
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_no_past() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.db");
+    let clock = Clock::start();
+    let settings = JournalSettings { path: Some(path.clone()), ..JournalSettings::default() };
+    let (journal, _) = Journal::open(&settings, clock).expect("a journal");
+    let snapshot = fixture::troubled();
+    let query = Query::parse(b"", &[]).expect("nothing is asked");
+    let shown = || {
+        let look = Look { snapshot: &snapshot, journal: &journal, query: &query, now: snapshot.at };
+        [domains::render(&look), domain::render(&look, "berlin.example")].map(Result::unwrap)
+    };
+    for page in shown() {
+        assert!(
+            page.contains("aria-label=\"Last 24 h: critical") && !page.contains("cannot be read"),
+            "{page}"
+        );
+    }
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("a folder in its place");
+    for page in shown() {
+        assert!(
+            page.contains("The journal cannot be read: ") && !page.contains("aria-label=\"Last")
+        );
+        assert!(!page.contains("Nothing has changed"), "{page}");
+    }
+}
+
+#[test]
+fn of_many_servers_those_that_differ_are_shown() {
+    let mut snapshot = fixture::troubled();
+    let place = snapshot
+        .domains
+        .iter()
+        .position(|entry| entry.view.answers.iter().any(|one| !one.answer.records.is_empty()));
+    let entry = &mut snapshot.domains[place.expect("one with records")];
+    let name = entry.view.domain.name.to_string();
+    let view = Arc::get_mut(&mut entry.view).expect("not shared yet");
+    let one = view.answers.iter().find(|one| !one.answer.records.is_empty()).expect("one").clone();
+    view.answers = vec![one; 300];
+    Arc::make_mut(&mut view.answers[299].answer).records.clear();
+    let (journal, _) =
+        Journal::open(&JournalSettings::default(), Clock::start()).expect("in memory");
+    let query = Query::parse(b"", &[]).expect("nothing is asked");
+    let look = Look { snapshot: &snapshot, journal: &journal, query: &query, now: snapshot.at };
+    let page = domain::render(&look, &name).expect("it is configured");
+    assert!(page.contains("marked ≠; 24 of 300 servers, first those that differ"), "{page}");
+    let matrix = page.split("<table class=\"matrix\">").nth(1).expect("it is there");
+    assert_eq!(
+        matrix.split("<tbody>").next().expect("a head").matches("scope=\"col\"").count(),
+        25
+    );
+    let cell = matrix.find("<td class=\"differs\">≠ absent").expect("it differs");
+    assert!(matrix[..cell].matches("<tr").count() == 3, "first in the first row: {matrix}");
+}
+
+#[tokio::test]
+async fn proxies_are_told_to_pass_events_on_at_once() {
+    let reply = troubled().await.ask("HEAD", "/api/v1/events", "").await;
+    assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+    assert_eq!(reply.header("x-accel-buffering"), Some("no"));
 }
 
 #[tokio::test]
