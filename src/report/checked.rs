@@ -1,6 +1,6 @@
 //! `check`'s document: what a snapshot says, for JUnit, Markdown and HTML.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -51,14 +51,12 @@ const MOST_LISTED: usize = 12;
 pub struct Findings<'a> {
     snapshot: &'a Snapshot,
     index: Index<'a>,
-    by_id: HashMap<&'a FindingId, &'a Finding>,
 }
 
 impl<'a> Findings<'a> {
     /// Takes time in proportion to the findings and the domains that they hit.
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        let by_id = snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
-        Self { snapshot, index: Index::of(snapshot), by_id }
+        Self { snapshot, index: Index::of(snapshot) }
     }
 
     fn items(&self) -> Vec<Arc<Item>> {
@@ -184,7 +182,7 @@ impl<'a> Findings<'a> {
 
     /// Whether a finding is there that explains this one.
     pub fn has_cause(&self, finding: &Finding) -> bool {
-        finding.suppressed_by.as_ref().is_some_and(|cause| self.by_id.contains_key(cause))
+        finding.suppressed_by.as_ref().is_some_and(|cause| self.index.get(cause).is_some())
     }
 
     /// The item for a page that shows by links whom the finding hits and what it explains, and many of them
@@ -223,7 +221,7 @@ impl<'a> Findings<'a> {
     }
 
     fn explained_by(&self, finding: &Finding) -> Option<String> {
-        let cause = self.by_id.get(finding.suppressed_by.as_ref()?)?;
+        let cause = self.index.get(finding.suppressed_by.as_ref()?)?;
         Some(format!("Explained by {}.", named(cause)))
     }
 

@@ -17,10 +17,6 @@ use crate::program::wait_for;
 use crate::prometheus::Prometheus;
 use crate::promql::placeholders;
 
-/// The demo has no profiles: one that finds its hosts, and one whose hosts are dead.
-const PROFILES: &str = "[[profile]]\nname = \"well\"\nsuffixes = [\"east.contoso.test\"]\nresolver = \"hq\"\n\
-     [[profile]]\nname = \"dead\"\nsuffixes = [\"dead.contoso.test\"]\nresolver = \"hq\"\n";
-
 /// The domain that is chosen where one must be: things happen to it.
 const DOMAIN: &str = "west.contoso.test";
 
@@ -58,7 +54,7 @@ struct Row {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_has_an_answer() {
     let lab = Lab::start().await.expect("a lab");
-    let text = format!("{}{PROFILES}", lab.config(ANY_PORT));
+    let text = lab.config(ANY_PORT);
     let mut plan = config::parse(&text, "demo").expect("a config").plan;
     plan.kms_port = lab.kms_port();
     let listener = tokio::net::TcpListener::bind(ANY_PORT).await.expect("a free port");

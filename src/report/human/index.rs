@@ -2,32 +2,45 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::model::finding::FindingId;
 use crate::model::{Finding, Name, Snapshot};
 
 pub(in crate::report) struct Index<'a> {
-    hits: HashMap<&'a Name, Vec<&'a Finding>>,
-    known: HashMap<&'a Name, Vec<&'a Finding>>,
-    explained: HashMap<&'a FindingId, Vec<&'a Finding>>,
+    by_id: ById<'a>,
+    hits: HashMap<&'a Name, Vec<&'a Finding>, RandomState>,
+    known: HashMap<&'a Name, Vec<&'a Finding>, RandomState>,
+    explained: HashMap<&'a FindingId, Vec<&'a Finding>, RandomState>,
 }
+
+type ById<'a> = HashMap<&'a FindingId, &'a Finding, RandomState>;
 
 impl<'a> Index<'a> {
     pub(in crate::report) fn of(snapshot: &'a Snapshot) -> Self {
-        let by_id: HashMap<_, _> =
-            snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
-        let mut index =
-            Self { hits: HashMap::new(), known: HashMap::new(), explained: HashMap::new() };
+        let by_id = snapshot.findings.iter().map(|finding| (&finding.id, &**finding)).collect();
+        let mut index = Self {
+            by_id,
+            hits: HashMap::default(),
+            known: HashMap::default(),
+            explained: HashMap::default(),
+        };
         for finding in snapshot.findings.iter().map(|finding| &**finding) {
             if finding.is_active() || finding.is_known() {
                 let of = if finding.is_known() { &mut index.known } else { &mut index.hits };
                 for domain in &finding.domains {
                     of.entry(domain).or_default().push(finding);
                 }
-            } else if let Some(cause) = cause(finding, &by_id) {
+            } else if let Some(cause) = cause(finding, &index.by_id) {
                 index.explained.entry(&cause.id).or_default().push(finding);
             }
         }
         index
+    }
+
+    /// The finding of an id.
+    pub(in crate::report) fn get(&self, id: &FindingId) -> Option<&'a Finding> {
+        self.by_id.get(id).copied()
     }
 
     /// The active findings that hit a domain, worst first.
@@ -47,10 +60,7 @@ impl<'a> Index<'a> {
 }
 
 /// The greater finding at the end of the chain of suppression.
-fn cause<'a>(
-    finding: &'a Finding,
-    by_id: &HashMap<&'a FindingId, &'a Finding>,
-) -> Option<&'a Finding> {
+fn cause<'a>(finding: &'a Finding, by_id: &ById<'a>) -> Option<&'a Finding> {
     let mut cause = finding;
     // Longer than any chain of the contract; a loop would be the audit's fault, not a reason to hang.
     for _ in 0..16 {
