@@ -70,26 +70,29 @@ pub(super) async fn events(
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
         return response;
     }
-    let stream = told(app.events.latest.clone());
+    let stream = told(app.events.latest.clone(), app.snapshot());
     let events = Sse::new(stream).keep_alive(KeepAlive::new().interval(STILL_THERE));
     ([UNBUFFERED], events).into_response()
 }
 
-/// Ends when the server does.
+/// Ends when the server does. While nobody listened nobody looked what changes: then it begins with how
+/// things are.
 fn told(
     mut latest: watch::Receiver<Option<Arc<Told>>>,
+    snapshot: Option<Arc<Snapshot>>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    latest.mark_changed();
-    stream::unfold(latest, async |mut latest| {
-        loop {
+    let as_it_is = || snapshot.map(|snapshot| Arc::new(Told::of(&snapshot, &Changes::default())));
+    let known = latest.borrow_and_update().clone();
+    let first = known.or_else(as_it_is);
+    stream::unfold((latest, first), async |(mut latest, mut next)| {
+        while next.is_none() {
             latest.changed().await.ok()?;
-            let told = latest.borrow_and_update().clone();
-            if let Some(told) = told {
-                let event = Event::default().event("changed").retry(RETRY);
-                let id = told.changed.as_millisecond().to_string();
-                return Some((Ok(event.id(id).data(&told.text)), latest));
-            }
+            next.clone_from(&latest.borrow_and_update());
         }
+        let told = next?;
+        let event = Event::default().event("changed").retry(RETRY);
+        let id = told.changed.as_millisecond().to_string();
+        Some((Ok(event.id(id).data(&told.text)), (latest, None)))
     })
 }
 
@@ -118,6 +121,12 @@ async fn follow(
             _ = stop.wait_for(|is_told| *is_told) => return,
         }
         let Some(after) = snapshots.borrow_and_update().clone() else { continue };
+        // One is the owner's: what nobody hears of needs not be known.
+        if latest.receiver_count() <= 1 {
+            before = Some(after);
+            latest.send_if_modified(|told| told.take().is_some());
+            continue;
+        }
         let changes = before.as_deref().map(|before| Changes::between(before, &after));
         if changes.as_ref().is_none_or(|changes| !changes.is_empty()) {
             latest.send_replace(Some(Arc::new(Told::of(&after, &changes.unwrap_or_default()))));
@@ -162,7 +171,11 @@ impl<'a> Changes<'a> {
         let domains = differing(
             before.domains.iter(),
             after.domains.iter(),
-            |one, other| one.view.domain.name.cmp(&other.view.domain.name),
+            // Nearly all are those of before: their names are not looked at.
+            |one, other| match Arc::ptr_eq(&one.view, &other.view) {
+                true => std::cmp::Ordering::Equal,
+                false => one.view.domain.name.cmp(&other.view.domain.name),
+            },
             is_same_domain,
         );
         let hosts = differing(
