@@ -316,6 +316,18 @@ impl Snapshot {
         self
     }
 
+    /// The domain of this name.
+    pub fn domain(&self, name: &Name) -> Option<&DomainEntry> {
+        let at = self.domains.binary_search_by(|entry| entry.view.domain.name.cmp(name)).ok()?;
+        Some(&self.domains[at])
+    }
+
+    /// What is known of this host.
+    pub fn host(&self, host: &Host) -> Option<&HostView> {
+        let at = self.hosts.binary_search_by(|view| view.host.cmp(host)).ok()?;
+        Some(&self.hosts[at])
+    }
+
     /// How long observing took until this audit.
     pub fn duration(&self) -> Duration {
         self.at.duration_since(self.started).unsigned_abs()

@@ -62,9 +62,7 @@ pub(super) fn endpoints<'a>(
     path: &'a Path,
     host: &Host,
 ) -> impl Iterator<Item = &'a EndpointView> {
-    let hosts = &snapshot.hosts;
-    let view = hosts.binary_search_by(|view| view.host.cmp(host)).ok().map(|at| &hosts[at]);
-    let endpoints = view.into_iter().flat_map(|view| &view.endpoints);
+    let endpoints = snapshot.host(host).into_iter().flat_map(|view| &view.endpoints);
     endpoints.filter(move |endpoint| *endpoint.path == *path)
 }
 

@@ -128,18 +128,10 @@ impl<'a> Findings<'a> {
                 listed(&texts(&view.domains), MOST_LISTED).into(),
             ]
         };
-        let mut views: Vec<&HostView> = self.snapshot.hosts.iter().map(|view| &**view).collect();
-        let worst = |status: HostStatus| match status {
-            HostStatus::Down => 0,
-            HostStatus::Degraded => 1,
-            HostStatus::Unknown => 2,
-            HostStatus::Up => 3,
-        };
-        views.sort_by_key(|view| worst(view.status));
         Table {
             caption: "The worst first".to_owned(),
             headers: headers(&["Host", "Status", "Addresses", "Published by"]),
-            rows: views.into_iter().map(row).collect(),
+            rows: hosts_worst_first(self.snapshot).into_iter().map(row).collect(),
         }
     }
 
@@ -312,6 +304,18 @@ fn answers_of(entry: &DomainEntry) -> Vec<String> {
         format!("{outcome}: {}", listed(&servers, MOST_LISTED))
     };
     servers.into_iter().map(line).collect()
+}
+
+/// The hosts, the worst first, else by name.
+pub fn hosts_worst_first(snapshot: &Snapshot) -> Vec<&HostView> {
+    let mut views: Vec<&HostView> = snapshot.hosts.iter().map(|view| &**view).collect();
+    views.sort_by_key(|view| match view.status {
+        HostStatus::Down => 0,
+        HostStatus::Degraded => 1,
+        HostStatus::Unknown => 2,
+        HostStatus::Up => 3,
+    });
+    views
 }
 
 /// What a host's status counts as.

@@ -57,8 +57,7 @@ pub fn json_domains(snapshot: &Snapshot) -> impl Serialize {
 
 /// One element of the report's `domains`; `None` where no such domain is configured.
 pub fn json_domain<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<impl Serialize + use<'a>> {
-    let at = snapshot.domains.binary_search_by(|entry| entry.view.domain.name.cmp(name)).ok()?;
-    Some(DomainJson::from(&snapshot.domains[at]))
+    snapshot.domain(name).map(DomainJson::from)
 }
 
 /// The report's `hosts` alone: an array.

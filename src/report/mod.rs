@@ -25,7 +25,7 @@ mod document_tests;
 #[cfg(test)]
 pub(crate) mod fixture;
 
-pub use checked::{Findings, document, host_state};
+pub use checked::{Findings, document, host_state, hosts_worst_first};
 pub use document::{Cell, Document, Item, Remedy, Section, State, Suite, Table};
 pub use events::{event_message, human_events, json_events};
 pub use html::html;

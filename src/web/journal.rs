@@ -54,11 +54,7 @@ pub(super) fn events(
 /// journal that cannot be read says so when it is asked for the events. Blocks.
 fn with_hosts(query: EventQuery, journal: &Journal, snapshot: Option<&Snapshot>) -> EventQuery {
     let remembered = query.domains.iter().flat_map(|domain| journal.hosts_of(domain));
-    let views = query.domains.iter().filter_map(|domain| {
-        let entries = &snapshot?.domains;
-        let place = entries.binary_search_by(|entry| entry.view.domain.name.cmp(domain)).ok()?;
-        Some(&entries[place].view)
-    });
+    let views = query.domains.iter().filter_map(|domain| Some(&snapshot?.domain(domain)?.view));
     let shown = views.flat_map(|view| {
         let published = view.hosts.iter().map(|host| &host.host);
         published.chain(view.seen.iter().map(|seen| &seen.host)).cloned()

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::text::{clean, listed};
-use super::{MOST_LISTED, short_host, verdict};
-use crate::model::snapshot::{AnswerView, DomainHost, EndpointView, HostView};
+use super::{MOST_LISTED, short_host};
+use crate::model::snapshot::{AnswerView, DomainHost, EndpointView};
 use crate::model::{Check, Finding, Host, Name, Path, Probe, Record, Snapshot, Subject};
 
 /// The servers, hosts or endpoints that led to a finding, a row each.
@@ -36,7 +36,7 @@ fn is_about_hosts(check: Check) -> bool {
 }
 
 fn answers(snapshot: &Snapshot, domain: &Name, resolver: Option<&str>) -> Hops {
-    let Some(entry) = verdict::entry(snapshot, domain) else { return Hops::default() };
+    let Some(entry) = snapshot.domain(domain) else { return Hops::default() };
     let views = entry.view.answers.iter();
     let wanted = views.filter(|view| resolver.is_none_or(|name| *view.resolver.name == *name));
     Hops {
@@ -66,7 +66,7 @@ fn record(record: &Record) -> String {
 }
 
 fn hosts(snapshot: &Snapshot, domain: &Name) -> Hops {
-    let Some(entry) = verdict::entry(snapshot, domain) else { return Hops::default() };
+    let Some(entry) = snapshot.domain(domain) else { return Hops::default() };
     Hops {
         headers: &["Host", "Status", "Addresses"],
         rows: entry.view.hosts.iter().map(|host| host_row(snapshot, host)).collect(),
@@ -74,7 +74,7 @@ fn hosts(snapshot: &Snapshot, domain: &Name) -> Hops {
 }
 
 fn host_row(snapshot: &Snapshot, host: &DomainHost) -> Vec<String> {
-    let endpoints = view(snapshot, &host.host).map_or(&[][..], |view| &view.endpoints);
+    let endpoints = snapshot.host(&host.host).map_or(&[][..], |view| &view.endpoints);
     let seen: Vec<String> = endpoints
         .iter()
         .filter_map(|endpoint| Some((endpoint, endpoint.probe.as_deref()?)))
@@ -88,7 +88,7 @@ fn host_row(snapshot: &Snapshot, host: &DomainHost) -> Vec<String> {
 
 /// What the endpoints of a host did.
 pub(in crate::report) fn endpoints(snapshot: &Snapshot, host: &Host) -> Hops {
-    let endpoints = view(snapshot, host).map_or(&[][..], |view| &view.endpoints);
+    let endpoints = snapshot.host(host).map_or(&[][..], |view| &view.endpoints);
     Hops {
         headers: &["Address", "Outcome", "Connected", "Detail"],
         rows: endpoints.iter().map(|endpoint| endpoint_row(endpoint, host)).collect(),
@@ -119,11 +119,6 @@ pub fn circumstances(probe: &Probe) -> String {
 pub fn from(whom: &str, path: &Path) -> String {
     let path = path.to_string();
     if path.is_empty() { whom.to_owned() } else { format!("{whom} from {path}") }
-}
-
-fn view<'a>(snapshot: &'a Snapshot, host: &Host) -> Option<&'a HostView> {
-    let at = snapshot.hosts.binary_search_by(|view| view.host.cmp(host)).ok()?;
-    Some(&snapshot.hosts[at])
 }
 
 /// As a person reads it.

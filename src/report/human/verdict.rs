@@ -6,7 +6,6 @@ use super::super::text::{clean, counted, listed};
 use super::profiles::shows;
 use super::{MOST_LISTED, texts};
 use crate::model::finding::{ClientError, FindingId};
-use crate::model::snapshot::DomainEntry;
 use crate::model::{Finding, Name, Severity, Snapshot, Status, Subject};
 
 /// How many domains have trouble, and what clients in them would show; then the same of the profiles,
@@ -118,11 +117,7 @@ fn fails(snapshot: &Snapshot, finding: &Finding, domain: &Name) -> bool {
     if !matches!(finding.subject, Subject::Host(_)) {
         return true;
     }
-    entry(snapshot, domain)
+    snapshot
+        .domain(domain)
         .is_none_or(|entry| !entry.view.hosts.iter().any(|host| host.status.is_up()))
-}
-
-pub(super) fn entry<'a>(snapshot: &'a Snapshot, domain: &Name) -> Option<&'a DomainEntry> {
-    let at = snapshot.domains.binary_search_by(|entry| entry.view.domain.name.cmp(domain)).ok()?;
-    Some(&snapshot.domains[at])
 }

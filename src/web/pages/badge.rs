@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-use super::domain::find;
 use crate::model::snapshot::DomainEntry;
 use crate::model::{Name, Snapshot};
 use crate::report::State;
@@ -66,7 +65,7 @@ fn said(snapshot: Option<&Snapshot>, name: &str) -> (StatusCode, State, String) 
         return (StatusCode::SERVICE_UNAVAILABLE, State::Unknown, "not audited yet".to_owned());
     };
     let name = Name::parse(name).ok();
-    match name.and_then(|name| find(snapshot, &name)) {
+    match name.and_then(|name| snapshot.domain(&name)) {
         Some(entry) => (StatusCode::OK, entry.status.into(), words(entry)),
         None => (StatusCode::NOT_FOUND, State::Unknown, "not configured".to_owned()),
     }

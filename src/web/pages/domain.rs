@@ -91,14 +91,9 @@ struct MatrixCell {
 
 pub(super) fn render(look: &Look, name: &str) -> Rendered {
     let name = Name::parse(name).map_err(|wrong| Refusal::NotThere(wrong.to_string()))?;
-    let entry = find(look.snapshot, &name);
+    let entry = look.snapshot.domain(&name);
     let entry = entry.ok_or_else(|| Refusal::NotThere(format!("{name} is not configured.")))?;
     Ok(page(look, entry).render()?)
-}
-
-pub(super) fn find<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<&'a DomainEntry> {
-    let at = snapshot.domains.binary_search_by(|entry| entry.view.domain.name.cmp(name)).ok()?;
-    Some(&snapshot.domains[at])
 }
 
 fn page<'a>(look: &Look<'a>, entry: &'a DomainEntry) -> DomainPage<'a> {
@@ -330,9 +325,7 @@ fn server(view: &AnswerView, differs: bool) -> ServerColumn {
 fn endpoints(snapshot: &Snapshot, view: &DomainView) -> Table {
     let headers = ["Host", "Address", "Outcome", "Connect", "Bind", "Probed", "Detail"];
     let rows = view.hosts.iter().flat_map(|host| {
-        let at = snapshot.hosts.binary_search_by(|one| one.host.cmp(&host.host)).ok();
-        let found = at.map(|at| &snapshot.hosts[at]);
-        let endpoints = found.into_iter().flat_map(|one| &one.endpoints);
+        let endpoints = snapshot.host(&host.host).into_iter().flat_map(|one| &one.endpoints);
         endpoints.map(|endpoint| {
             let probe = endpoint.probe.as_deref();
             let took = |took: Option<std::time::Duration>| took.map(report::short_duration);

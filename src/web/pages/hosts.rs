@@ -62,14 +62,11 @@ pub(super) struct EndpointCell {
 pub(super) fn render(look: &Look) -> Rendered {
     let snapshot = look.snapshot;
     let (needle, status) = (look.query.needle(), look.query.get("status"));
-    let mut views: Vec<&HostView> = snapshot
-        .hosts
-        .iter()
-        .map(|view| &**view)
+    let views: Vec<&HostView> = report::hosts_worst_first(snapshot)
+        .into_iter()
         .filter(|view| status.is_none_or(|status| view.status.as_str() == status))
         .filter(|view| needle.as_deref().is_none_or(|needle| is_named(view, needle)))
         .collect();
-    views.sort_by_key(|view| std::cmp::Reverse(badness(view.status)));
     let (pager, range) = Pager::of(views.len(), PAGE, look.query);
     let shown = &views[range];
     let paths: Vec<&Path> = paths(shown);
@@ -89,15 +86,6 @@ fn is_named(view: &HostView, needle: &str) -> bool {
     view.host.to_string().contains(needle)
         || view.domains.iter().any(|domain| domain.as_str().contains(needle))
         || view.endpoints.iter().any(|endpoint| endpoint.address.to_string().contains(needle))
-}
-
-fn badness(status: HostStatus) -> u8 {
-    match status {
-        HostStatus::Down => 3,
-        HostStatus::Degraded => 2,
-        HostStatus::Unknown => 1,
-        HostStatus::Up => 0,
-    }
 }
 
 fn sentence(snapshot: &Snapshot) -> String {
