@@ -279,12 +279,11 @@ fn a_click_copies_a_command_wherever_the_page_is_from() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
-/// The so many-th button that copies, and what it shall copy.
+/// The so many-th button that copies, and what it shall copy. It is found by its label, which it keeps when
+/// the page renews itself.
 fn browser_nth(browser: &Chromium, number: usize) -> (String, String) {
-    browser.script(&format!(
-        "document.querySelectorAll('button.copy')[{number}].dataset.test = 'this'"
-    ));
-    let button = "button.copy[data-test=this]";
-    let command = browser.only(button, "e.closest('li').querySelector('pre code').textContent");
-    (button.to_owned(), command)
+    let of_button = "e.closest('li').querySelector('pre code').textContent";
+    let command = browser.all("details[open] button.copy", of_button).swap_remove(number);
+    let label = json!(format!("Copy {command}"));
+    (format!("details[open] button.copy[aria-label={label}]"), command)
 }

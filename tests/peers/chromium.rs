@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use fantoccini::key::Key;
 use fantoccini::wd::WebDriverCompatibleCommand;
@@ -53,6 +54,9 @@ pub const ELSEWHERE: &str = "kmswatch.test";
 
 /// Nothing here takes longer, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Times that an element may go away between its finding and its use: pages renew themselves once a second.
+const RENEWALS: usize = 5;
 
 /// A window's width and height, unless a test wants another.
 const WINDOW: (u32, u32) = (1280, 900);
@@ -116,7 +120,7 @@ impl Chromium {
 
     /// The text of an element, as it is seen; what is not seen is empty.
     pub fn text(&self, selector: &str) -> String {
-        self.wait(async { self.client().find(Locator::Css(selector)).await?.text().await })
+        self.with(selector, async |element| element.text().await)
     }
 
     /// What a JavaScript expression makes of each such element `e`, in the order of the page.
@@ -135,7 +139,7 @@ impl Chromium {
 
     /// Clicks an element as a hand would: it must be seen.
     pub fn click(&self, selector: &str) {
-        self.wait(async { self.client().find(Locator::Css(selector)).await?.click().await });
+        self.with(selector, async |element| element.click().await);
     }
 
     /// Presses a key and lets it go.
@@ -159,16 +163,12 @@ impl Chromium {
 
     /// Chooses from a list what is called so.
     pub fn choose(&self, selector: &str, label: &str) {
-        self.wait(async {
-            let list = self.client().find(Locator::Css(selector)).await?;
-            list.select_by_label(label).await
-        });
+        self.with(selector, async |list| list.select_by_label(label).await);
     }
 
     /// Types into a field, in place of what is there.
     pub fn fill(&self, selector: &str, text: &str) {
-        self.wait(async {
-            let field = self.client().find(Locator::Css(selector)).await?;
+        self.with(selector, async |field| {
             field.clear().await?;
             field.send_keys(text).await
         });
@@ -225,6 +225,21 @@ impl Chromium {
 
     fn client(&self) -> &Client {
         self.client.as_ref().expect("it is closed in the end only")
+    }
+
+    /// What is done with an element that is there. A page that renews itself may replace it between the
+    /// finding and the doing; then it is found again, as a hand would.
+    fn with<T>(&self, selector: &str, act: impl AsyncFn(Element) -> Result<T, CmdError>) -> T {
+        self.wait(async {
+            for _ in 0..RENEWALS {
+                let element = self.client().find(Locator::Css(selector)).await?;
+                match act(element).await {
+                    Err(error) if error.is_stale_element_reference() => {}
+                    done => return done,
+                }
+            }
+            act(self.client().find(Locator::Css(selector)).await?).await
+        })
     }
 
     fn wait<T>(&self, future: impl Future<Output = Result<T, CmdError>>) -> T {
