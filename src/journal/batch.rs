@@ -5,10 +5,9 @@ use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
-use rusqlite::{Result, Statement, Transaction, params};
+use rusqlite::{CachedStatement, Result, Statement, Transaction, params};
 
-use super::pack;
-use super::pending::{Batch, Key};
+use super::pending::{Batch, Key, Packed};
 use super::schema;
 use super::store::Known;
 use crate::model::Host;
@@ -23,20 +22,19 @@ pub(super) fn write(
 ) -> Result<()> {
     let numbers = &mut Numbers::new(transaction, known)?;
     write_rows(transaction, numbers, batch)?;
-    let mut insert = transaction.prepare(
+    let mut insert = transaction.prepare_cached(
         // A commit that failed may have reached the disk all the same.
         "INSERT OR REPLACE INTO events (id, at, kind, domain, host, servers, evidence) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    let mut begin_day = transaction.prepare(
+    let mut begin_day = transaction.prepare_cached(
         // A journal that became empty counts from the start again.
         "INSERT INTO days VALUES (?1, ?2) \
          ON CONFLICT DO UPDATE SET first_event = min(first_event, excluded.first_event)",
     )?;
     for (number, event) in (first..).zip(&batch.events) {
-        let event = &event.event();
         write_event(&mut insert, numbers, number, event)?;
-        let day = schema::day(schema_time(event.at));
+        let day = schema::day(schema_time(event.at()));
         if numbers.known.day.replace(day) != Some(day) {
             begin_day.execute([day, number])?;
         }
@@ -48,18 +46,16 @@ fn write_event(
     insert: &mut Statement<'_>,
     numbers: &mut Numbers<'_, '_>,
     number: i64,
-    event: &Event,
+    packed: &Packed,
 ) -> Result<()> {
-    let Event { at, kind, domain, host, servers, evidence } = event;
+    let (Event { at, kind, domain, host, servers, .. }, evidence) = packed.parts();
     let domain = domain.as_ref().map(|domain| numbers.of_name(domain.as_str())).transpose()?;
     let host = host.as_ref().map(|host| numbers.of_host(host)).transpose()?;
     let servers = (!servers.is_empty())
         .then(|| numbers.of_name(&servers.join(BETWEEN_SERVERS)))
         .transpose()?;
-    // Milliseconds are what the time is read back as, and evidence is packed by it.
-    let at = schema_time(*at);
-    let evidence = pack::pack(evidence, time(at));
-    insert.execute(params![number, at, schema::code(*kind), domain, host, servers, evidence])?;
+    let (at, kind) = (schema_time(*at), schema::code(*kind));
+    insert.execute(params![number, at, kind, domain, host, servers, evidence])?;
     Ok(())
 }
 
@@ -83,10 +79,11 @@ fn write_rows(
     batch: &Batch,
 ) -> Result<()> {
     let mut replace_record = transaction
-        .prepare("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+        .prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     let mut replace_status =
-        transaction.prepare("INSERT OR REPLACE INTO statuses VALUES (?1, ?2, ?3)")?;
-    let mut heartbeat = transaction.prepare("UPDATE witnesses SET heartbeat = ?2 WHERE id = ?1")?;
+        transaction.prepare_cached("INSERT OR REPLACE INTO statuses VALUES (?1, ?2, ?3)")?;
+    let mut heartbeat =
+        transaction.prepare_cached("UPDATE witnesses SET heartbeat = ?2 WHERE id = ?1")?;
     for (key, entry) in &batch.rows {
         match entry {
             Entry::Record(record) => replace(&mut replace_record, numbers, record)?,
@@ -131,7 +128,8 @@ fn write_rare(
     key: &Key,
     entry: &Entry,
 ) -> Result<()> {
-    let execute = |sql: &str, row: &[&dyn rusqlite::ToSql]| transaction.execute(sql, row);
+    let execute =
+        |sql: &str, row: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(row);
     match (key, entry) {
         (Key::Record(domain, witness, host), _) => execute(
             "DELETE FROM records WHERE domain = ?1 AND witness = ?2 AND host = ?3",
@@ -188,22 +186,24 @@ fn write_rare(
 /// The numbers of names and witnesses, which are added where they are new.
 struct Numbers<'t, 'k> {
     known: &'k mut Known,
-    find_name: Statement<'t>,
-    add_name: Statement<'t>,
-    find_witness: Statement<'t>,
-    add_witness: Statement<'t>,
+    find_name: CachedStatement<'t>,
+    add_name: CachedStatement<'t>,
+    find_witness: CachedStatement<'t>,
+    add_witness: CachedStatement<'t>,
 }
 
 impl<'t, 'k> Numbers<'t, 'k> {
     fn new(transaction: &'t Transaction<'_>, known: &'k mut Known) -> Result<Self> {
         Ok(Self {
             known,
-            find_name: transaction.prepare("SELECT id FROM names WHERE text = ?1")?,
-            add_name: transaction.prepare("INSERT INTO names (text) VALUES (?1) RETURNING id")?,
+            find_name: transaction.prepare_cached("SELECT id FROM names WHERE text = ?1")?,
+            add_name: transaction
+                .prepare_cached("INSERT INTO names (text) VALUES (?1) RETURNING id")?,
             find_witness: transaction
-                .prepare("SELECT id FROM witnesses WHERE server = ?1 AND path = ?2")?,
-            add_witness: transaction
-                .prepare("INSERT INTO witnesses (server, path) VALUES (?1, ?2) RETURNING id")?,
+                .prepare_cached("SELECT id FROM witnesses WHERE server = ?1 AND path = ?2")?,
+            add_witness: transaction.prepare_cached(
+                "INSERT INTO witnesses (server, path) VALUES (?1, ?2) RETURNING id",
+            )?,
         })
     }
 

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use jiff::Timestamp;
 
+use super::batch::{schema_time, time};
 use super::pack;
 use crate::model::finding::FindingId;
 use crate::model::journal::{Entry, Event, EventKind, EventQuery, SeenEndpoint, Witness};
@@ -62,8 +64,20 @@ pub(super) struct Packed {
 
 impl Packed {
     fn new(mut event: Event) -> Self {
+        // Milliseconds are what the time is read back as, and evidence is packed by it.
+        event.at = time(schema_time(event.at));
         let evidence = pack::pack(&std::mem::take(&mut event.evidence), event.at);
         Self { event, evidence: evidence.map(Into::into) }
+    }
+
+    /// When it was.
+    pub(super) fn at(&self) -> Timestamp {
+        self.event.at
+    }
+
+    /// The event without its evidence, and that as the database has it.
+    pub(super) fn parts(&self) -> (&Event, Option<&[u8]>) {
+        (&self.event, self.evidence.as_deref())
     }
 
     /// With its evidence.

@@ -78,6 +78,7 @@ impl Store {
         connection.pragma_update(None, "journal_size_limit", LARGEST_LOG).map_err(fault)?;
         // What a second changes is a few pages; SQLite would keep twice as much.
         connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fault)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         schema::migrate(&mut connection, path, MIGRATIONS)?;
         let file = identity(path).map_err(|source| JournalError::File {
             path: path.to_owned(),
@@ -177,6 +178,8 @@ impl Store {
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Of the pages that are kept in memory, in KiB.
 const CACHE_KIB: i64 = 1024;
+/// Every kind that a batch needs, so that none is parsed twice.
+const STATEMENTS: usize = 32;
 /// Of the write-ahead log after a large transaction, in bytes.
 const LARGEST_LOG: i64 = 4 << 20;
 /// Names to remember the numbers of.
