@@ -1,7 +1,7 @@
 //! What a scrape gets: Prometheus text 0.0.4, plain or as gzip.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::{Cursor, Read, Take, Write as _};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use flate2::read::DeflateDecoder;
@@ -61,19 +61,19 @@ impl Exposition {
 
     /// The whole text; before the first audit only the process's own families. It takes time in
     /// proportion to the estate when the snapshot is new: call it where blocking is allowed.
-    pub fn render(&self, snapshot: Option<&Arc<Snapshot>>, encoding: Encoding) -> Vec<u8> {
+    pub fn render(&self, snapshot: Option<&Arc<Snapshot>>, encoding: Encoding) -> Scrape {
         let own = self.own();
         let Some(snapshot) = snapshot else {
-            return match encoding {
+            return Scrape::whole(match encoding {
                 Encoding::Plain => own,
                 Encoding::Gzip => Deflated::begin().finish().finished_with(&own),
-            };
+            });
         };
         let made = self.estate.of(snapshot);
         let member = made.get_or_init(|| Member::of(snapshot));
         match encoding {
-            Encoding::Plain => member.unpacked_with(&own),
-            Encoding::Gzip => member.finished_with(&own),
+            Encoding::Plain => member.unpacked_with(own),
+            Encoding::Gzip => Scrape::whole(member.finished_with(&own)),
         }
     }
 
@@ -94,16 +94,54 @@ impl fmt::Debug for Exposition {
     }
 }
 
-/// glibc gives a block back to the system at once, and takes one as large as the largest that it gave back
-/// for small from then on: each thread would keep as much for good. Over 32 MiB (mallopt(3),
-/// `M_MMAP_THRESHOLD`) are never small; what is not written takes no memory.
-const GIVEN_BACK: usize = 33 << 20;
+/// What a scrape gets, piece by piece: the whole text is never held, which for 10,000 domains is 20 MiB.
+#[derive(Debug)]
+pub struct Scrape {
+    length: usize,
+    /// The estate's text, as far as it was not taken.
+    estate: Option<Take<Inflated>>,
+    /// What stands behind it.
+    rest: Option<Vec<u8>>,
+}
+
+/// A member's text.
+type Inflated = DeflateDecoder<Cursor<Arc<[u8]>>>;
+
+/// So much text is unpacked at once: it stays in the processor's cache until it is sent.
+const PIECE: u64 = 64 << 10;
+
+impl Scrape {
+    fn whole(text: Vec<u8>) -> Self {
+        Self { length: text.len(), estate: None, rest: Some(text) }
+    }
+
+    /// Of all pieces together, in bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl Iterator for Scrape {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        if let Some(estate) = &mut self.estate {
+            let mut piece = Vec::new();
+            let read = estate.by_ref().take(PIECE).read_to_end(&mut piece);
+            if read.expect("it was packed here") > 0 {
+                return Some(piece);
+            }
+            self.estate = None;
+        }
+        self.rest.take()
+    }
+}
 
 /// The beginning of a gzip member: its header, and blocks that end at a byte's edge (a sync flush,
 /// RFC 1951 section 3.2.4), so that the blocks of another text can follow. Simple readers know only
 /// one member, so two joined ones would not do.
 struct Member {
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     crc: Crc,
 }
 
@@ -116,15 +154,16 @@ impl Member {
     }
 
     /// The text of it, and this text behind.
-    fn unpacked_with(&self, text: &[u8]) -> Vec<u8> {
-        let length = u64::from(self.crc.amount());
-        let length_of_all = text.len() + usize::try_from(length).unwrap_or(0);
-        let mut all = Vec::with_capacity(length_of_all.max(GIVEN_BACK));
-        let blocks = DeflateDecoder::new(&self.bytes[GZIP_HEADER.len()..]);
-        // The last block is still to come, so no more is read than there is.
-        blocks.take(length).read_to_end(&mut all).expect("it was packed here");
-        all.extend_from_slice(text);
-        all
+    fn unpacked_with(&self, text: Vec<u8>) -> Scrape {
+        let amount = u64::from(self.crc.amount());
+        let mut bytes = Cursor::new(self.bytes.clone());
+        bytes.set_position(GZIP_HEADER.len() as u64);
+        Scrape {
+            length: text.len() + usize::try_from(amount).unwrap_or(0),
+            // The last block is still to come, so no more is read than there is.
+            estate: Some(DeflateDecoder::new(bytes).take(amount)),
+            rest: Some(text),
+        }
     }
 
     /// The whole member, this text at its end.
@@ -166,9 +205,8 @@ impl Deflated {
 
     fn finish(mut self) -> Member {
         self.encoder.flush().expect("memory takes every byte");
-        let mut bytes = std::mem::take(self.encoder.get_mut());
-        bytes.shrink_to_fit();
-        Member { bytes, crc: self.crc }
+        let bytes = std::mem::take(self.encoder.get_mut());
+        Member { bytes: bytes.into(), crc: self.crc }
     }
 }
 

@@ -14,9 +14,17 @@ use crate::model::{
 };
 use crate::report::fixture;
 
+/// All pieces of it; panics where they are not as long as it says.
+fn whole(scrape: Scrape) -> Vec<u8> {
+    let length = scrape.length();
+    let text: Vec<u8> = scrape.flatten().collect();
+    assert_eq!(text.len(), length);
+    text
+}
+
 fn text_of(snapshot: Snapshot) -> String {
     let exposition = Exposition::new(Stats::new());
-    let text = exposition.render(Some(&Arc::new(snapshot)), Encoding::Plain);
+    let text = whole(exposition.render(Some(&Arc::new(snapshot)), Encoding::Plain));
     String::from_utf8(text).expect("UTF-8")
 }
 
@@ -71,7 +79,7 @@ fn the_vantage_is_a_label_of_every_series() {
     stats.alerts_sent(3);
     let exposition = Exposition::new(stats);
     let snapshot = Arc::new(Snapshot { vantage, ..fixture::troubled() });
-    let text = exposition.render(Some(&snapshot), Encoding::Plain);
+    let text = whole(exposition.render(Some(&snapshot), Encoding::Plain));
     let text = String::from_utf8(text).expect("UTF-8");
     let label = r#"vantage="a \"b\"""#;
     let series = text.lines().filter(|line| !line.starts_with('#'));
@@ -263,7 +271,7 @@ fn before_the_first_audit_only_the_process_is_told() {
     let server = fixture::hq().upstreams[0].server;
     stats.server(server).ended(LookupOutcome::Records, 7);
     let exposition = Exposition::new(stats);
-    let text = String::from_utf8(exposition.render(None, Encoding::Plain)).expect("UTF-8");
+    let text = String::from_utf8(whole(exposition.render(None, Encoding::Plain))).expect("UTF-8");
     let families = parsed(&text);
     assert!(!families.keys().any(|name| name.starts_with("kmswatch_srv")));
     let value = |name: &str, labels: &str| families[name][labels].to_string();
@@ -294,11 +302,11 @@ fn gunzipped(bytes: Vec<u8>) -> String {
 fn gzip_is_one_member_of_the_same_text() {
     let exposition = Exposition::new(Stats::new());
     for snapshot in [None, Some(Arc::new(fixture::troubled()))] {
-        let plain = exposition.render(snapshot.as_ref(), Encoding::Plain);
+        let plain = whole(exposition.render(snapshot.as_ref(), Encoding::Plain));
         let plain = String::from_utf8(plain).expect("UTF-8");
         let is_process = |line: &&str| !line.starts_with("process_");
         for _scrape in 0..2 {
-            let unpacked = gunzipped(exposition.render(snapshot.as_ref(), Encoding::Gzip));
+            let unpacked = gunzipped(whole(exposition.render(snapshot.as_ref(), Encoding::Gzip)));
             let [one, other] =
                 [&plain, &unpacked].map(|text| text.lines().filter(is_process).collect::<Vec<_>>());
             assert_eq!(one, other);
@@ -311,17 +319,37 @@ fn the_estate_is_made_once_and_the_process_is_fresh() {
     let stats = Stats::new();
     let exposition = Exposition::new(stats.clone());
     let snapshot = Arc::new(fixture::troubled());
-    let before = gunzipped(exposition.render(Some(&snapshot), Encoding::Gzip));
+    let before = gunzipped(whole(exposition.render(Some(&snapshot), Encoding::Gzip)));
     let made = exposition.estate.of(&snapshot);
     assert!(made.get().is_some());
-    let plain = String::from_utf8(exposition.render(Some(&snapshot), Encoding::Plain));
+    let plain = String::from_utf8(whole(exposition.render(Some(&snapshot), Encoding::Plain)));
     let text = estate(&snapshot);
     assert!(plain.expect("UTF-8").as_bytes().starts_with(&text), "as a textfile has it");
     stats.probe_ended(ProbeOutcome::Kms);
-    let after = gunzipped(exposition.render(Some(&snapshot), Encoding::Gzip));
+    let after = gunzipped(whole(exposition.render(Some(&snapshot), Encoding::Gzip)));
     assert!(Arc::ptr_eq(&made, &exposition.estate.of(&snapshot)));
     let probes = |text: &str| parsed(text)["kmswatch_probes_total"][r#"outcome="kms""#];
     assert_eq!((probes(&before), probes(&after)), (0.0, 1.0));
+}
+
+#[test]
+fn a_long_text_is_never_held_as_a_whole() {
+    let (hq, records) = (fixture::hq(), [fixture::record("k.east.example", 0, 0)]);
+    let entry = |number: usize| {
+        let name = format!("d{number}.example");
+        fixture::entry(&hq, &name, KmsMode::Required, Status::Ok, &records)
+    };
+    let entries = (0..400).map(entry).collect();
+    let snapshot = Arc::new(fixture::snapshot(entries, Vec::new(), Vec::new()));
+    let text = estate(&snapshot);
+    let scrape = Exposition::new(Stats::new()).render(Some(&snapshot), Encoding::Plain);
+    let length = scrape.length();
+    let pieces: Vec<Vec<u8>> = scrape.collect();
+    assert!(pieces.iter().all(|piece| piece.len() as u64 <= PIECE), "each is short");
+    assert!(pieces.len() > 3, "{} pieces of {length} bytes", pieces.len());
+    let all = pieces.concat();
+    assert_eq!(all.len(), length);
+    assert!(all.starts_with(&text) && all.len() > text.len(), "the process's own is behind it");
 }
 
 #[test]
