@@ -17,10 +17,11 @@ mod profiles;
 mod records;
 mod servers;
 mod sight;
+mod sights;
 pub mod texts;
 mod tiers;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -39,6 +40,7 @@ pub use known::AcknowledgeError;
 use memory::Watched;
 use profiles::ProfileAudit;
 use sight::Sight;
+use sights::{Place, Sights, Use, place};
 
 /// Turns state into snapshots, and remembers what it need not work out again.
 #[derive(Debug)]
@@ -57,14 +59,6 @@ pub struct Auditor {
     watched: Option<Watched>,
 }
 
-type Sights = HashMap<SightKey, Arc<Sight>, FixedState>;
-
-/// A resolver, by its place in memory (the plan keeps it there), and a host.
-type SightKey = (usize, Host);
-
-/// A resolver and a host, both by their places in memory: to hash names a thousand times takes longer.
-type Place = (usize, usize);
-
 /// A host's view in a snapshot, and what it was made of.
 #[derive(Debug)]
 struct Shown {
@@ -80,15 +74,6 @@ impl Shown {
             && self.sights.len() == sights.len()
             && self.sights.iter().zip(sights).all(is_same)
     }
-}
-
-/// Who publishes a host, and who sees it.
-#[derive(Debug, Default)]
-struct Use {
-    /// The places of the domains in the plan, in their order.
-    domains: Vec<u32>,
-    /// One for each resolver that leads to it.
-    sights: Vec<Arc<Sight>>,
 }
 
 /// Whether an auditor watches for long, and so can say since when a finding has been there.
@@ -171,13 +156,13 @@ impl Auditor {
                 .domains
                 .iter()
                 .any(|audit| audit.as_ref().is_none_or(|audit| audit.expires < now))
-            || self.sights.values().any(|sight| sight.expires < now)
+            || self.sights.iter().any(|sight| sight.expires < now)
     }
 
     /// Audits at `now` what `changes` or the passing of time touch, and makes a snapshot of
     /// everything.
     pub fn audit(&mut self, state: &State, changes: &Changes, now: Timestamp) -> Snapshot {
-        let moved = self.refresh_sights(state, changes, now);
+        let moved = self.sights.refresh(&self.plan, state, changes, now);
         self.audit_domains(state, changes, &moved, now);
         let profiles = self.audit_profiles(state, now);
         let (hosts, findings) = self.audit_estate(state, &profiles, now);
@@ -187,30 +172,6 @@ impl Auditor {
         };
         self.generation += 1;
         self.snapshot(hosts, profiles, findings, now)
-    }
-
-    /// Looks again at the hosts that were touched; tells which look different to a domain now.
-    fn refresh_sights(
-        &mut self,
-        state: &State,
-        changes: &Changes,
-        now: Timestamp,
-    ) -> HashSet<Place, FixedState> {
-        let mut moved = HashSet::default();
-        for sight in self.sights.values_mut() {
-            let is_touched = sight.expires < now
-                || changes.targets.contains(&sight.host.target)
-                || sight.watches(&self.plan, |endpoint| changes.endpoints.contains(endpoint));
-            if !is_touched {
-                continue;
-            }
-            let fresh = Sight::new(&self.plan, state, &sight.resolver, &sight.host, now);
-            if !fresh.is_same_for_domains(sight) {
-                moved.insert(place(sight));
-            }
-            *sight = Arc::new(fresh);
-        }
-        moved
     }
 
     fn audit_domains(
@@ -227,20 +188,23 @@ impl Auditor {
             let at = plan.domains.binary_search_by(|domain| domain.owner.cmp(owner));
             at.into_iter().for_each(|at| is_touched[at] = true);
         }
-        for ((domain, audit), is_touched) in
-            plan.domains.iter().zip(&mut self.domains).zip(is_touched)
-        {
+        let all = (0..).zip(&plan.domains).zip(&mut self.domains);
+        for (((number, domain), audit), is_touched) in all.zip(is_touched) {
             let is_clean = |audit: &DomainAudit| {
                 audit.expires >= now
                     && !is_touched
                     && (moved.is_empty()
                         || !audit.sights.iter().any(|sight| moved.contains(&place(sight))))
             };
-            if !audit.as_ref().is_some_and(is_clean) {
-                *audit = Some(audit_domain(plan, domain, state, now, |resolver, host| {
-                    sight_of(sights, plan, state, (resolver, host), now)
-                }));
+            if audit.as_ref().is_some_and(is_clean) {
+                continue;
             }
+            let fresh = audit_domain(plan, domain, state, now, |resolver, host| {
+                sights.of(plan, state, (resolver, host), now)
+            });
+            let before = audit.as_ref().map_or(&[][..], |audit| &audit.sights);
+            sights.lead(number, before, &fresh.sights);
+            *audit = Some(fresh);
         }
     }
 
@@ -248,9 +212,8 @@ impl Auditor {
     fn audit_profiles(&mut self, state: &State, now: Timestamp) -> Vec<ProfileAudit> {
         let (plan, sights) = (&self.plan, &mut self.sights);
         let horizon = Horizon::new(now, plan.stale_after());
-        let mut sight = |resolver: &Arc<Resolver>, host: &Host| {
-            sight_of(sights, plan, state, (resolver, host), now)
-        };
+        let mut sight =
+            |resolver: &Arc<Resolver>, host: &Host| sights.of(plan, state, (resolver, host), now);
         let audits = plan.profiles.iter();
         let audits =
             audits.map(|profile| profiles::audit(profile, state, &horizon, &mut sight)).collect();
@@ -273,7 +236,7 @@ impl Auditor {
         let (hosts, used, hosts_expire) = self.audit_hosts(profiles, &mut findings, now);
         let audits = || self.domains.iter().flatten();
         let horizon = Horizon::new(now, self.plan.stale_after());
-        let sights = self.sights.values().filter(|sight| used.contains(&place(sight)));
+        let sights = self.sights.iter().filter(|sight| used.contains(&place(sight)));
         let answers = profiles.iter().flat_map(|audit| &audit.view.answers);
         let seen = servers::Seen { audits: audits(), answers, sights };
         let dead = servers::check(&self.plan, state, seen, &horizon, &mut findings);
@@ -291,7 +254,7 @@ impl Auditor {
         let known = self.mark_known(&mut findings, now);
         let expires = horizon.expires().min(exceptions::expire(&self.plan, now));
         self.expires = self.expires.min(expires).min(settles).min(hosts_expire).min(known);
-        self.sights.retain(|_, sight| used.contains(&place(sight)));
+        self.sights.keep(&used);
         findings.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         (hosts, findings)
     }
@@ -321,7 +284,7 @@ impl Auditor {
         let mut before = std::mem::take(&mut self.shown);
         let mut shown = HashMap::default();
         let mut used = HashSet::default();
-        for (host, Use { domains, sights }) in self.uses(profiles) {
+        for (host, Use { domains, sights }) in self.sights.uses(&self.domains, profiles) {
             used.extend(sights.iter().map(place));
             let (plan, audits) = (&self.plan, &self.domains);
             let case =
@@ -359,37 +322,6 @@ impl Auditor {
             departed.filter(|host| !self.shown.contains_key(host)).collect();
         let until = |host: &Host| Some((host.clone(), watched.last_up(host)?));
         departed.into_iter().filter_map(until).collect()
-    }
-
-    /// Every host that is published or that profiles come to, the domains that publish it, and who
-    /// sees it.
-    fn uses<'a>(&'a self, profiles: &'a [ProfileAudit]) -> BTreeMap<&'a Host, Use> {
-        let mut places: HashMap<Place, usize, FixedState> = HashMap::default();
-        let mut seen: Vec<(&Arc<Sight>, Vec<u32>)> = Vec::new();
-        let of_domains = (0..).zip(&self.domains).flat_map(|(number, audit)| {
-            let sights = audit.iter().flat_map(|audit| &audit.sights);
-            sights.map(move |sight| (sight, Some(number)))
-        });
-        let of_profiles =
-            profiles.iter().flat_map(|audit| &audit.sights).map(|sight| (sight, None));
-        for (sight, domain) in of_domains.chain(of_profiles) {
-            let at = *places.entry(place(sight)).or_insert(seen.len());
-            if at == seen.len() {
-                seen.push((sight, Vec::new()));
-            }
-            seen[at].1.extend(domain);
-        }
-        let mut uses: BTreeMap<&Host, Use> = BTreeMap::new();
-        for (sight, mut domains) in seen {
-            let uses = uses.entry(&sight.host).or_default();
-            uses.sights.extend(self.sights.get(&key_of(sight)).cloned());
-            uses.domains.append(&mut domains);
-        }
-        for uses in uses.values_mut().filter(|uses| uses.sights.len() > 1) {
-            uses.domains.sort_unstable();
-            uses.domains.dedup();
-        }
-        uses
     }
 
     fn snapshot(
@@ -431,32 +363,4 @@ fn order(
     finding: &Finding,
 ) -> (std::cmp::Reverse<Severity>, crate::model::Check, &Subject, &FindingId) {
     (std::cmp::Reverse(finding.severity), finding.check, &finding.subject, &finding.id)
-}
-
-/// What a resolver's clients see of a host: looked at once, then shared.
-fn sight_of(
-    sights: &mut Sights,
-    plan: &Plan,
-    state: &State,
-    (resolver, host): (&Arc<Resolver>, &Host),
-    now: Timestamp,
-) -> Arc<Sight> {
-    let new = || Arc::new(Sight::new(plan, state, resolver, &Arc::new(host.clone()), now));
-    sights.entry(key(resolver, host)).or_insert_with(new).clone()
-}
-
-fn key(resolver: &Arc<Resolver>, host: &Host) -> SightKey {
-    (id(resolver), host.clone())
-}
-
-fn place(sight: &Arc<Sight>) -> Place {
-    (id(&sight.resolver), Arc::as_ptr(&sight.host).addr())
-}
-
-fn key_of(sight: &Sight) -> SightKey {
-    key(&sight.resolver, &sight.host)
-}
-
-fn id(resolver: &Arc<Resolver>) -> usize {
-    Arc::as_ptr(resolver).addr()
 }

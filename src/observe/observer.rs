@@ -58,8 +58,9 @@ struct Backlog {
 
 /// At most so many keys are handed over at once.
 const BATCH: usize = 256;
-/// Working out the work takes at most one part in so many of the time.
-const WORK_PART: u32 = 100;
+/// Working out the work takes at most one part in so many of the time: with 10,000 domains, some 5 ms each
+/// 1.5 s. That much later a host is looked up whose record is new.
+const WORK_PART: u32 = 300;
 
 /// Nobody minds when an observation is so much later than its slot.
 const LONGEST_MOMENT: Duration = Duration::from_millis(200);
