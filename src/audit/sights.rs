@@ -170,3 +170,34 @@ fn key_of(sight: &Sight) -> Key {
 fn id(resolver: &Arc<Resolver>) -> usize {
     Arc::as_ptr(resolver).addr()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Labels, Name};
+
+    #[test]
+    fn what_nobody_uses_any_more_is_forgotten() {
+        let (plan, state) = (Plan::empty(), State::default());
+        let resolver = Arc::new(Resolver {
+            name: "hq".into(),
+            upstreams: Vec::new(),
+            path: Arc::default(),
+            labels: Labels::default(),
+            base: None,
+        });
+        let mut sights = Sights::default();
+        let [used, other] = ["kms1.test", "kms2.test"].map(|target| {
+            let host = Host { target: Name::parse(target).expect("a name"), port: 1688 };
+            sights.of(&plan, &state, (&resolver, &host), Timestamp::UNIX_EPOCH)
+        });
+        sights.lead(0, &[], &[used.clone(), other.clone()]);
+        sights.lead(0, &[used.clone(), other], std::slice::from_ref(&used));
+        let published = sights.uses(&[], &[]);
+        let led: Vec<_> = published.iter().map(|(host, by)| (*host, &by.domains[..])).collect();
+        assert_eq!(led, [(&*used.host, &[0][..])]);
+        let places = HashSet::from_iter([place(&used)]);
+        sights.keep(&places);
+        assert_eq!(sights.iter().map(place).collect::<HashSet<_, _>>(), places);
+    }
+}

@@ -88,6 +88,27 @@ proptest! {
         prop_assert!(before.hosts.iter().zip(&after.hosts).all(|(one, other)| Arc::ptr_eq(one, other)));
     }
 
+    /// A reload leaves nothing behind of the domains that are not watched any more, though resolvers and
+    /// hosts be the same.
+    #[test]
+    fn an_audit_after_a_reload_equals_a_full_audit(
+        plan in plans(),
+        steps in steps(1..80),
+        which in any::<Index>(),
+    ) {
+        let seen = observations(&plan, &steps);
+        let now = when(seen.last().expect("a step"));
+        let state = state_of(&plan, seen.iter().cloned());
+        let mut auditor = Auditor::new(plan.clone(), start(), Memory::Once);
+        auditor.audit(&state, &Changes::default(), now);
+        let mut fewer = Plan::clone(&plan);
+        fewer.domains.remove(which.index(plan.domains.len()));
+        let fewer = Arc::new(fewer);
+        auditor.replan(fewer.clone());
+        let reloaded = auditor.audit(&state, &Changes::default(), now);
+        same("reloaded and full", &reloaded, &full(&fewer, &state, now))?;
+    }
+
     #[test]
     fn the_order_of_keys_changes_nothing(plan in plans(), steps in steps(1..80), later in 0..400_i64) {
         let seen = observations(&plan, &steps);

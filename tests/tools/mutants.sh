@@ -13,14 +13,16 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 crate=${CARGO_TARGET_DIR:-$root/target}/mutants/kmswatch
 mkdir -p "$crate"
 find "$crate" -mindepth 1 -maxdepth 1 ! -name target -exec rm -r {} +
-mkdir -p "$crate"/{src/observe,tests,.config}
+mkdir -p "$crate"/{src/observe,src/report,tests,.config}
 cd "$root"
 cp -R Cargo.lock docs config .cargo "$crate"
 cp -R src/{model,client,audit,config} "$crate/src"
 cp src/observe/{state,resolution,work}.rs "$crate/src/observe"
+# What the journal's entries say, which its tests read.
+cp src/report/{events,text}.rs "$crate/src/report"
 cp -R tests/{audit,scenarios,audit.rs,texts.rs} "$crate/tests"
 # The other rooms' own tests cannot notice anything here.
-sed -i '/^#\[cfg(test)\]/,$d' "$crate"/src/{model,config,observe}/*.rs
+sed -i '/^#\[cfg(test)\]/,$d' "$crate"/src/{model,config,observe,report}/*.rs
 cp -R src/observe/history{,.rs} "$crate/src/observe"
 # A property that a mutant breaks is mostly broken at once.
 sed -i 's/cases: 96/cases: 16/' "$crate/tests/audit/properties.rs"
@@ -37,6 +39,11 @@ pub mod observe {
     pub mod resolution;
     pub mod state;
     pub mod work;
+}
+pub mod report {
+    mod events;
+    mod text;
+    pub use events::event_message;
 }
 #[cfg(test)]
 #[path = "../tests/audit.rs"]
