@@ -326,11 +326,11 @@ impl Churn {
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = stop.clone();
         let each_second = Arc::new(AtomicUsize::new(USUAL_CHANGES));
-        let changes = each_second.clone();
+        let rate = each_second.clone();
         let thread = spawn(move || {
             let mut changed = 0;
             while !is_over.load(Ordering::Relaxed) {
-                for _ in 0..changes.load(Ordering::Relaxed) {
+                for _ in 0..rate.load(Ordering::Relaxed) {
                     let (domain, turn) = (changed * 37 % DOMAINS, changed / DOMAINS + 1);
                     zones.remove(&owner(domain));
                     publish(&zones, domain, turn);
