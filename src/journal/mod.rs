@@ -82,6 +82,13 @@ impl Journal {
         Ok(events)
     }
 
+    /// Whether [`Self::events`] has all that was ever recorded and kept: while a disk fails, it may be that
+    /// only what is in memory can be read. Blocks while it looks.
+    pub fn is_whole(&self) -> bool {
+        let is_read = |path| Reader::open(path).is_ok();
+        !self.is_degraded() || self.path.as_deref().is_some_and(is_read)
+    }
+
     /// The hosts that the domain is or was seen to publish, as far as the disk knows: none where there is
     /// no disk that can be read. Blocks while the database is read.
     ///

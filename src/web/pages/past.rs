@@ -166,22 +166,20 @@ fn read(look: &Look, domains: &[(Name, Status)]) -> Result<Vec<Event>, JournalEr
     if query.domains.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(cut(look.journal.events(&query)?, MOST_READ))
+    let events = look.journal.events(&query)?;
+    let most = if look.journal.is_whole() { MOST_READ } else { 0 };
+    Ok(cut(events, most, look.snapshot.at))
 }
 
-/// Where there were more events than were read, nobody knows what was before: as if a daemon that
-/// remembers nothing had started there.
-fn cut(mut events: Vec<Event>, most: usize) -> Vec<Event> {
-    let oldest = events.last().filter(|_| events.len() >= most).map(|event| event.at);
+/// Where there are more events than that, nobody knows what was before: as if a daemon that remembers
+/// nothing had started there, or now, where there are none.
+fn cut(mut events: Vec<Event>, most: usize, now: Timestamp) -> Vec<Event> {
+    if events.len() < most {
+        return events;
+    }
+    let at = events.last().map_or(now, |event| event.at);
     let (kind, evidence) = (EventKind::Started, Evidence::new());
-    events.extend(oldest.map(|at| Event {
-        at,
-        kind,
-        domain: None,
-        host: None,
-        servers: Vec::new(),
-        evidence,
-    }));
+    events.push(Event { at, kind, domain: None, host: None, servers: Vec::new(), evidence });
     events
 }
 
@@ -223,42 +221,44 @@ fn height(state: State) -> usize {
 
 /// `Last 24 h: critical 12:30 to 14:00, warning since 21:30`.
 fn label(strip: &Strip, runs: &[Run], span: Span) -> String {
-    let format = if span.is_long() { "%b %d" } else { "%H:%M" };
-    let at = |slot: usize| {
-        let begins = strip.slots.get(slot).map(|slot| slot.from);
-        begins.unwrap_or(strip.until).strftime(format).to_string()
-    };
-    let word = |state| match state {
+    let told: Vec<&Run> = runs.iter().filter(|run| run.state != State::Passed).collect();
+    let of_span = |words: &str| format!("{}: {words}", span.title());
+    match (&told[..], runs) {
+        ([], _) => of_span("ok"),
+        (_, [only]) => of_span(word(only.state)),
+        (told, _) => {
+            let more = told.len().saturating_sub(MOST_TOLD);
+            let counted = (more > 0).then(|| format!("{more} more"));
+            let latest = told[more..].iter().map(|run| run.told(strip, span));
+            of_span(&counted.into_iter().chain(latest).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+impl Run {
+    /// `critical 12:30 to 14:00`.
+    fn told(&self, strip: &Strip, span: Span) -> String {
+        let format = if span.is_long() { "%b %d" } else { "%H:%M" };
+        let at = |slot: usize| {
+            let begins = strip.slots.get(slot).map(|slot| slot.from);
+            begins.unwrap_or(strip.until).strftime(format).to_string()
+        };
+        let (from, until) = (self.from, self.from + self.length);
+        // The ends of a day have one time: only what lies between tells when.
+        let when = match (from, until == strip.slots.len()) {
+            (_, true) => format!("since {}", at(from)),
+            (0, _) => format!("until {}", at(until)),
+            _ => format!("{} to {}", at(from), at(until)),
+        };
+        format!("{} {when}", word(self.state))
+    }
+}
+
+fn word(state: State) -> &'static str {
+    match state {
         State::Passed => "ok",
         State::Unknown => "not watched",
         state => state.as_str(),
-    };
-    let told = |run: &&Run| run.state != State::Passed;
-    let all = runs.iter().filter(told).count();
-    let mut parts: Vec<String> = runs
-        .iter()
-        .filter(told)
-        .rev()
-        .take(MOST_TOLD)
-        .map(|run| {
-            let (from, until) = (run.from, run.from + run.length);
-            // The ends of a day have one time: only what lies between tells when.
-            let when = match (from, until == strip.slots.len()) {
-                (_, true) => format!("since {}", at(from)),
-                (0, _) => format!("until {}", at(until)),
-                _ => format!("{} to {}", at(from), at(until)),
-            };
-            format!("{} {when}", word(run.state))
-        })
-        .collect();
-    parts.reverse();
-    if all > MOST_TOLD {
-        parts.insert(0, format!("{} more", all - MOST_TOLD));
-    }
-    match (parts.is_empty(), runs) {
-        (true, _) => format!("{}: ok", span.title()),
-        (false, [only]) => format!("{}: {}", span.title(), word(only.state)),
-        (false, _) => format!("{}: {}", span.title(), parts.join(", ")),
     }
 }
 
@@ -312,7 +312,9 @@ mod tests {
             strip.slots.iter().map(|slot| slot.worst).collect()
         };
         let (ok, bad) = (Some(Status::Ok), Some(Status::Critical));
-        assert_eq!(worst(&cut(events(), 3)), [ok, ok, ok, bad]);
-        assert_eq!(worst(&cut(events(), 2)), [None, None, ok, bad]);
+        let now = second(40);
+        assert_eq!(worst(&cut(events(), 3, now)), [ok, ok, ok, bad]);
+        assert_eq!(worst(&cut(events(), 2, now)), [None, None, ok, bad]);
+        assert_eq!(worst(&cut(Vec::new(), 0, now)), [None; 4]);
     }
 }

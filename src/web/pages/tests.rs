@@ -1,6 +1,9 @@
 //! What the pages show, as served.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::query::Query;
 use super::serve::Look;
@@ -8,6 +11,7 @@ use super::{domain, domains};
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::model::FindingState;
+use crate::model::journal::{Entry, JournalCondition};
 use crate::model::plan::JournalSettings;
 use crate::report::fixture;
 use crate::web::tests::{Served, served};
@@ -185,6 +189,16 @@ fn a_journal_that_cannot_be_read_is_no_past() {
             page.contains("The journal cannot be read: ") && !page.contains("aria-label=\"Last")
         );
         assert!(!page.contains("Nothing has changed"), "{page}");
+    }
+    // What the writer sees then is told, and what is in memory is not taken for all that ever was.
+    journal.record([Entry::Watched(snapshot.at)]);
+    let given_up = Instant::now() + Duration::from_secs(20);
+    while !matches!(journal.condition(), JournalCondition::Degraded { .. }) {
+        assert!(Instant::now() < given_up, "it cannot be written");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    for page in shown() {
+        assert!(page.contains("aria-label=\"Last 24 h: not watched\""), "{page}");
     }
 }
 
