@@ -32,8 +32,9 @@ fn main() {
     let exposition = Exposition::new(Stats::new());
     for turn in ["first", "again"] {
         for encoding in [Encoding::Gzip, Encoding::Plain] {
-            let render =
-                || exposition.render(Some(&snapshot), encoding).map(|piece| piece.len()).sum();
+            let render = || {
+                exposition.render(Some(&snapshot), encoding).map(|piece| piece.as_ref().len()).sum()
+            };
             timed(&format!("metrics {encoding:?}, {turn}"), render);
         }
     }

@@ -206,6 +206,7 @@ impl Auditor {
             sights.lead(number, before, &fresh.sights);
             *audit = Some(fresh);
         }
+        sights.settle();
     }
 
     /// Every profile anew: they are few, and each looks at a few domains.

@@ -30,7 +30,7 @@ struct Record<'a> {
     /// For how many nothing was sent, as this machine lacks the path.
     lacking: usize,
     outcomes: BTreeMap<LookupOutcome, usize>,
-    /// What else is known of the first failure.
+    /// What else is known of a failure: of several, the same whatever order they come in.
     detail: Option<Arc<str>>,
     /// The domains whose own lookup fails.
     domains: Vec<&'a PlannedDomain>,
@@ -56,7 +56,8 @@ impl Record<'_> {
             self.failing += 1;
             self.lacking += usize::from(answer.lacks_path());
             *self.outcomes.entry(answer.outcome).or_default() += 1;
-            self.detail = self.detail.take().or_else(|| answer.detail.clone());
+            let details = self.detail.take().into_iter().chain(answer.detail.clone());
+            self.detail = details.min();
         }
     }
 }

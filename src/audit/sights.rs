@@ -30,6 +30,9 @@ struct Sighted {
     sight: Arc<Sight>,
     /// The places in the plan of the domains that publish the host to these clients, in their order.
     domains: Vec<u32>,
+    /// Those that do so since, or no more: taken over all at once, for thousands may leave a host together.
+    come: Vec<u32>,
+    gone: Vec<u32>,
 }
 
 /// Who publishes a host, and who sees it.
@@ -52,7 +55,7 @@ impl Sights {
     ) -> Arc<Sight> {
         let new = || {
             let sight = Arc::new(Sight::new(plan, state, resolver, &Arc::new(host.clone()), now));
-            Sighted { sight, domains: Vec::new() }
+            Sighted { sight, domains: Vec::new(), come: Vec::new(), gone: Vec::new() }
         };
         self.known.entry((id(resolver), host.clone())).or_insert_with(new).sight.clone()
     }
@@ -86,19 +89,36 @@ impl Sights {
         moved
     }
 
-    /// The domain at this place of the plan leads its clients there now, and led them elsewhere before.
+    /// The domain at this place of the plan leads its clients there now, and led them elsewhere before;
+    /// [`Self::settle`] comes when all have said so.
     pub(super) fn lead(&mut self, domain: u32, before: &[Arc<Sight>], now: &[Arc<Sight>]) {
         if before.iter().map(place).eq(now.iter().map(place)) {
             return;
         }
-        for sight in before {
-            let Some(known) = self.known.get_mut(&key_of(sight)) else { continue };
-            known.domains.binary_search(&domain).ok().map(|at| known.domains.remove(at));
+        for (sights, is_now) in [(before, false), (now, true)] {
+            let has =
+                |others: &[Arc<Sight>], one| others.iter().map(place).any(|it| it == place(one));
+            let others = if is_now { before } else { now };
+            for sight in sights.iter().filter(|sight| !has(others, sight)) {
+                let Some(known) = self.known.get_mut(&key_of(sight)) else { continue };
+                if is_now { known.come.push(domain) } else { known.gone.push(domain) }
+            }
         }
-        for sight in now {
-            let Some(known) = self.known.get_mut(&key_of(sight)) else { continue };
-            if let Err(at) = known.domains.binary_search(&domain) {
-                known.domains.insert(at, domain);
+    }
+
+    /// Takes over where domains lead now.
+    pub(super) fn settle(&mut self) {
+        for Sighted { domains, come, gone, .. } in self.known.values_mut() {
+            if !gone.is_empty() {
+                gone.sort_unstable();
+                domains.retain(|domain| gone.binary_search(domain).is_err());
+                *gone = Vec::new();
+            }
+            if !come.is_empty() {
+                domains.append(come);
+                domains.sort_unstable();
+                domains.dedup();
+                *come = Vec::new();
             }
         }
     }
@@ -173,31 +193,94 @@ fn id(resolver: &Arc<Resolver>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::domain::audit_domain;
     use super::*;
-    use crate::model::{Labels, Name};
+    use crate::config::{parse_server, plan_for, resolver_of};
+    use crate::model::{KmsMode, Name};
+
+    fn resolvers() -> [Arc<Resolver>; 2] {
+        let server = parse_server("10.0.0.53").expect("a server");
+        ["one", "two"].map(|name| resolver_of(name, &[server]))
+    }
+
+    fn sight(sights: &mut Sights, resolver: &Arc<Resolver>, target: &str) -> Arc<Sight> {
+        let (plan, state) = (Plan::empty(), State::default());
+        let host = Host { target: Name::parse(target).expect("a name"), port: 1688 };
+        sights.of(&plan, &state, (resolver, &host), Timestamp::UNIX_EPOCH)
+    }
+
+    /// The domains that publish each host.
+    fn publishers(sights: &Sights) -> Vec<(String, Vec<u32>)> {
+        let all = sights.uses(&[], &[]).into_iter();
+        all.map(|(host, by)| (host.target.to_string(), by.domains)).collect()
+    }
 
     #[test]
     fn what_nobody_uses_any_more_is_forgotten() {
-        let (plan, state) = (Plan::empty(), State::default());
-        let resolver = Arc::new(Resolver {
-            name: "hq".into(),
-            upstreams: Vec::new(),
-            path: Arc::default(),
-            labels: Labels::default(),
-            base: None,
-        });
-        let mut sights = Sights::default();
-        let [used, other] = ["kms1.test", "kms2.test"].map(|target| {
-            let host = Host { target: Name::parse(target).expect("a name"), port: 1688 };
-            sights.of(&plan, &state, (&resolver, &host), Timestamp::UNIX_EPOCH)
-        });
-        sights.lead(0, &[], &[used.clone(), other.clone()]);
-        sights.lead(0, &[used.clone(), other], std::slice::from_ref(&used));
-        let published = sights.uses(&[], &[]);
-        let led: Vec<_> = published.iter().map(|(host, by)| (*host, &by.domains[..])).collect();
-        assert_eq!(led, [(&*used.host, &[0][..])]);
+        let ([resolver, _], mut sights) = (resolvers(), Sights::default());
+        let [used, other] =
+            ["kms1.test", "kms2.test"].map(|host| sight(&mut sights, &resolver, host));
+        let both = [used.clone(), other];
+        sights.lead(0, &[], &both);
+        sights.settle();
+        sights.lead(0, &both, &both[..1]);
+        sights.settle();
+        assert_eq!(publishers(&sights), [("kms1.test".to_owned(), vec![0])]);
         let places = HashSet::from_iter([place(&used)]);
         sights.keep(&places);
         assert_eq!(sights.iter().map(place).collect::<HashSet<_, _>>(), places);
+    }
+
+    #[test]
+    fn domains_come_and_go_together_in_any_order() {
+        let ([resolver, _], mut sights) = (resolvers(), Sights::default());
+        let [one, other] =
+            ["kms1.test", "kms2.test"].map(|host| [sight(&mut sights, &resolver, host)]);
+        [7, 3, 5, 1].into_iter().for_each(|domain| sights.lead(domain, &[], &one));
+        sights.settle();
+        [1, 5].into_iter().for_each(|domain| sights.lead(domain, &one, &other));
+        sights.lead(3, &one, &[]);
+        sights.lead(2, &[], &one);
+        sights.settle();
+        let expected = [("kms1.test".to_owned(), vec![2, 7]), ("kms2.test".to_owned(), vec![1, 5])];
+        assert_eq!(publishers(&sights), expected);
+    }
+
+    /// Those of the first domain that publishes the host, whichever was looked at first.
+    #[test]
+    fn sights_of_a_host_come_in_the_order_of_its_domains() {
+        let resolvers = resolvers();
+        let plan = plan_for(
+            &["a.test", "b.test"].map(|name| Name::parse(name).expect("a name")),
+            KmsMode::Required,
+            resolvers.to_vec(),
+        );
+        for turned in [false, true] {
+            let mut sights = Sights::default();
+            let mut made: Vec<_> =
+                resolvers.iter().map(|resolver| sight(&mut sights, resolver, "kms.test")).collect();
+            if turned {
+                made.reverse();
+            }
+            let audits: Vec<Option<DomainAudit>> = (0..)
+                .zip(&plan.domains)
+                .map(|(number, domain)| {
+                    let now = Timestamp::UNIX_EPOCH;
+                    let audit = audit_domain(&plan, domain, &State::default(), now, |_, _| {
+                        unreachable!("nothing was seen")
+                    });
+                    sights.lead(number, &[], &made[1..]);
+                    Some(DomainAudit { sights: made.clone(), ..audit })
+                })
+                .collect();
+            sights.lead(1, &made[1..], &made);
+            sights.lead(0, &made[1..], &made);
+            sights.settle();
+            let used = sights.uses(&audits, &[]);
+            let [used] = &used.values().collect::<Vec<_>>()[..] else { panic!("one host") };
+            let places = |sights: &[Arc<Sight>]| sights.iter().map(place).collect::<Vec<_>>();
+            assert_eq!(places(&used.sights), places(&made), "turned: {turned}");
+            assert_eq!(used.domains, [0, 1]);
+        }
     }
 }

@@ -159,7 +159,8 @@ impl<'q> Filter<'q> {
 
     fn wants(&self, event: &Event) -> bool {
         let EventQuery { since, kinds, .. } = self.query;
-        since.is_none_or(|since| event.at >= since)
+        // As on the disk: finer than milliseconds is nothing.
+        since.is_none_or(|since| schema_time(event.at) >= schema_time(since))
             && (kinds.is_empty() || kinds.contains(&event.kind))
             && self.is_about(event)
     }
@@ -206,4 +207,24 @@ fn keyed(entry: Entry) -> Result<(Key, Entry), Event> {
 /// Counts of entries in memory are far below 2⁶³.
 pub(super) fn count(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::finding::Evidence;
+
+    /// On the disk there are milliseconds, and what is found there is found here.
+    #[test]
+    fn an_event_is_found_by_its_own_time() {
+        let at: Timestamp = "2026-03-01T12:00:00.123987Z".parse().expect("a time");
+        let (kind, evidence, servers) = (EventKind::Reloaded, Evidence::default(), Vec::new());
+        let event = Event { at, kind, domain: None, host: None, servers, evidence };
+        let mut pending = Pending::default();
+        pending.add(Entry::Event(event));
+        let since = |since| EventQuery { since: Some(since), limit: 9, ..EventQuery::default() };
+        assert_eq!(pending.events(&since(at)).0.len(), 1);
+        let later = at + jiff::SignedDuration::from_millis(1);
+        assert_eq!(pending.events(&since(later)).0.len(), 0);
+    }
 }

@@ -11,5 +11,5 @@ pub mod names;
 mod own;
 mod per_snapshot;
 
-pub use exposition::{Encoding, Exposition, Scrape, estate, write_estate};
+pub use exposition::{Encoding, Exposition, Piece, Scrape, estate, write_estate};
 pub use per_snapshot::PerSnapshot;

@@ -45,7 +45,7 @@ pub struct Observer {
     revision: Option<u64>,
     /// When the work may be worked out again.
     next_work: Instant,
-    /// Whether the first pass is over.
+    /// Whether the first pass over the plan is over.
     was_complete: bool,
 }
 
@@ -58,9 +58,10 @@ struct Backlog {
 
 /// At most so many keys are handed over at once.
 const BATCH: usize = 256;
-/// Working out the work takes at most one part in so many of the time: with 10,000 domains, some 5 ms each
-/// 1.5 s. That much later a host is looked up whose record is new.
+/// Working out the work takes one part in so many of the time: with 10,000 domains, some 5 ms each 1.5 s.
+/// That much later a host is looked up whose record is new, but no later than that.
 const WORK_PART: u32 = 300;
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Nobody minds when an observation is so much later than its slot.
 const LONGEST_MOMENT: Duration = Duration::from_millis(200);
@@ -114,6 +115,8 @@ impl Observer {
         self.forget();
         self.state.replan(&self.plan);
         self.visits.clear();
+        // What is new is a first pass again.
+        self.was_complete = false;
     }
 
     /// Gives out what is due and takes in what comes; returns at `until` at the latest, and after
@@ -211,12 +214,9 @@ impl Observer {
         }
     }
 
-    /// Once the schedule knows what the observations led to.
     fn advance_visits(&mut self, now: Instant) {
-        if self.is_settled() {
-            let at = self.clock.at(now);
-            self.visits.advance(&self.state, &mut self.schedule, now, at);
-        }
+        let at = self.clock.at(now);
+        self.visits.advance(&self.state, &mut self.schedule, now, at);
     }
 
     fn is_work_due(&self, now: Instant) -> bool {
@@ -240,7 +240,7 @@ impl Observer {
         let work = work(&self.plan, &self.state, self.clock.at(now));
         let removed = self.schedule.reconcile(&work, now);
         let done = Instant::now();
-        self.next_work = done + (done - now) * WORK_PART;
+        self.next_work = done + ((done - now) * WORK_PART).min(LONGEST_REST);
         removed
     }
 

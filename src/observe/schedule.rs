@@ -145,6 +145,13 @@ impl Schedule {
         self.remove_unwanted()
     }
 
+    /// Takes a key in that [`Self::reconcile`] would; one that is scheduled stays as it is.
+    pub fn add(&mut self, key: &Key, turn: Turn, now: Instant) {
+        if !self.contains(key) {
+            self.want(key.clone(), turn, now, false);
+        }
+    }
+
     /// The next key whose time has come; it is in flight from now on.
     pub fn next_due(&mut self, now: Instant) -> Option<EntryId> {
         if self.next_slot()? > now {

@@ -12,7 +12,7 @@ use crate::model::Plan;
 
 use super::schedule::{Key, Schedule};
 use super::state::State;
-use super::work::{srv_keys, work};
+use super::work::{Turn, srv_keys, work};
 
 /// A wait for a part of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ impl Visits {
         let id = VisitId(self.last);
         let keys = srv_keys(&plan).into_iter().map(Key::Lookup);
         let mut visit = Visit { plan, asked: HashSet::default(), waiting: HashSet::default() };
-        visit.ask(keys, schedule, now);
+        keys.for_each(|key| visit.ask(key, None, schedule, now));
         self.under_way.insert(id, visit);
         id
     }
@@ -68,8 +68,8 @@ impl Visits {
         }
     }
 
-    /// Asks for what the observations led to; the schedule must know of it already. `at` is `now` by
-    /// the clock.
+    /// Asks for what the observations led to. The schedule learns of it here: where much changes, it is a
+    /// while until all work is worked out again, and somebody waits. `at` is `now` by the clock.
     pub(super) fn advance(
         &mut self,
         state: &State,
@@ -83,10 +83,12 @@ impl Visits {
             visit.waiting.retain(|key| schedule.contains(key));
             if visit.waiting.is_empty() {
                 let work = work(&visit.plan, state, at);
-                let first = work.addresses.into_iter().filter(|(_, turn)| turn.offset == 0);
-                let addresses = first.map(|(key, _)| Key::Lookup(key));
-                let endpoints = work.endpoints.into_iter().map(Key::Endpoint);
-                visit.ask(addresses.chain(endpoints), schedule, now);
+                for (key, turn) in work.addresses.into_iter().filter(|(_, turn)| turn.offset == 0) {
+                    visit.ask(Key::Lookup(key), Some(turn), schedule, now);
+                }
+                for key in work.endpoints {
+                    visit.ask(Key::Endpoint(key), Some(Turn::ALWAYS), schedule, now);
+                }
             }
             let is_over = visit.waiting.is_empty();
             if is_over {
@@ -108,12 +110,84 @@ impl Visits {
 }
 
 impl Visit {
-    /// Each key once. A key that is not scheduled will not be observed, and is not waited for.
-    fn ask(&mut self, keys: impl Iterator<Item = Key>, schedule: &mut Schedule, now: Instant) {
-        for key in keys {
-            if self.asked.insert(key.clone()) && schedule.hasten(&key, now) {
-                self.waiting.insert(key);
+    /// Each key once. With a turn, it is scheduled if it is not yet; without, a key that is not will not be
+    /// observed, and is not waited for.
+    fn ask(&mut self, key: Key, turn: Option<Turn>, schedule: &mut Schedule, now: Instant) {
+        if !self.asked.insert(key.clone()) {
+            return;
+        }
+        turn.into_iter().for_each(|turn| schedule.add(&key, turn, now));
+        if schedule.hasten(&key, now) {
+            self.waiting.insert(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{parse_server, plan_for, resolver_of};
+    use crate::model::{
+        Answer, KmsMode, LookupOutcome, Name, Observation, Probe, ProbeOutcome, Record, RecordKind,
+    };
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).expect("a name")
+    }
+
+    /// What is there: one record, whose target has one address, where a host is up.
+    fn seen(key: &Key, at: Timestamp) -> Observation {
+        let records = Answer::bare(LookupOutcome::Records);
+        let target = name("kms.test");
+        let answer = |kind| match kind {
+            RecordKind::Srv => Answer {
+                records: vec![Record { priority: 0, weight: 0, port: 1688, target, ttl: 60 }],
+                ..records
+            },
+            RecordKind::A => Answer { addresses: vec![([10, 0, 0, 1]).into()], ..records },
+            RecordKind::Aaaa => Answer::bare(LookupOutcome::Nodata),
+        };
+        match key {
+            Key::Lookup(key) => {
+                Observation::Lookup { key: key.clone(), answer: Arc::new(answer(key.kind)), at }
+            }
+            Key::Endpoint(key) => {
+                let probe = Arc::new(Probe::bare(ProbeOutcome::Kms));
+                Observation::Probe { key: key.clone(), probe, at }
             }
         }
+    }
+
+    /// All other work is worked out seldom where much changes: whoever waits does not wait for that.
+    #[tokio::test(start_paused = true)]
+    async fn a_visit_goes_on_by_itself() {
+        let server = parse_server("10.0.0.53").expect("a server");
+        let resolver = resolver_of("hq", &[server]);
+        let plan = Arc::new(plan_for(&[name("east.test")], KmsMode::Required, vec![resolver]));
+        let (now, at) = (Instant::now(), Timestamp::UNIX_EPOCH);
+        let mut schedule = Schedule::new(Duration::from_mins(1), now);
+        schedule.replan(Duration::from_mins(1), srv_keys(&plan), now, |_| false);
+        let (mut state, mut visits) = (State::default(), Visits::default());
+        let visit = visits.begin(plan, &mut schedule, now);
+        let mut asked = Vec::new();
+        while let Some(id) = schedule.next_due(now) {
+            let key = schedule.key(id).clone();
+            asked.push(match &key {
+                Key::Lookup(key) => format!("{} {}", key.name, key.kind),
+                Key::Endpoint(key) => key.address.to_string(),
+            });
+            visits.ended(&key);
+            assert!(schedule.ended(&key, now));
+            state.record(seen(&key, at));
+            assert_eq!(visits.take_finished(), [], "after {asked:?}");
+            visits.advance(&state, &mut schedule, now, at);
+        }
+        asked[1..3].sort_unstable();
+        let expected =
+            ["_vlmcs._tcp.east.test SRV", "kms.test A", "kms.test AAAA", "10.0.0.1:1688"];
+        assert_eq!(asked, expected);
+        assert_eq!(visits.take_finished(), [visit]);
     }
 }

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::model::finding::Evidence;
 use crate::model::journal::{Entry, Event, EventKind};
 use crate::model::plan::{JournalSettings, Token};
+use crate::model::{KmsMode, Status};
 use crate::report::{self, fixture};
 
 /// A server on loopback, and all that its owner holds.
@@ -135,6 +136,10 @@ async fn ask_over(
     stream.write_all(head.as_bytes()).await.expect("it reads");
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.expect("it answers");
+    reply_of(&bytes)
+}
+
+fn reply_of(bytes: &[u8]) -> Reply {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8(bytes[..end].to_vec()).expect("UTF-8");
     let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
@@ -226,6 +231,50 @@ async fn metrics_are_compressed_for_whom_it_pleases() {
     flate2::read::GzDecoder::new(&gzip.body[..]).read_to_string(&mut text).expect("gzip");
     let estate = |text: &str| text.split("# HELP kmswatch_build_info").next().map(str::to_owned);
     assert_eq!(estate(&text), estate(plain.text()));
+}
+
+/// 400 domains, whose text is some 300 KB: more than a connection takes at once.
+fn large() -> Snapshot {
+    let (hq, records) = (fixture::hq(), [fixture::record("k.east.example", 0, 0)]);
+    let entry = |number| {
+        let name = format!("d{number}.example");
+        fixture::entry(&hq, &name, KmsMode::Required, Status::Ok, &records)
+    };
+    fixture::snapshot((0..400).map(entry).collect(), Vec::new(), Vec::new())
+}
+
+#[tokio::test]
+async fn a_scrape_is_whole_whatever_happens_while_it_is_sent() {
+    let served = served(Some(large())).await;
+    let length = |reply: &Reply| -> usize {
+        reply.header("content-length").expect("it is known").parse().expect("a number")
+    };
+    for headers in ["", "Accept-Encoding: gzip\r\n"] {
+        let head = served.ask("HEAD", "/metrics", headers).await;
+        assert_eq!((head.status, head.body.len()), (200, 0));
+        let whole = served.ask("GET", "/metrics", headers).await;
+        assert_eq!(length(&whole), whole.body.len());
+        // What the process says of itself is not the same twice.
+        assert!(length(&head).abs_diff(length(&whole)) < 1000, "{}", length(&head));
+    }
+    let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(served.address).await.expect("it listens");
+        stream.write_all(asked.as_bytes()).await.expect("it reads");
+        let mut first = vec![0; 1000];
+        stream.read_exact(&mut first).await.expect("it begins");
+        begun.push((stream, first));
+    }
+    // One leaves, one goes on with what it began, though there is something new.
+    drop(begun.pop());
+    served.snapshots.send_replace(Some(Arc::new(fixture::healthy())));
+    let (mut stream, mut all) = begun.pop().expect("the other");
+    stream.read_to_end(&mut all).await.expect("the rest");
+    let reply = reply_of(&all);
+    assert_eq!(length(&reply), reply.body.len());
+    assert!(reply.text().contains("{domain=\"d399.example\"") && reply.text().ends_with('\n'));
+    assert!(!served.get("/metrics").await.text().contains("d399.example"));
 }
 
 #[tokio::test]

@@ -282,8 +282,10 @@ fn a_click_copies_a_command_wherever_the_page_is_from() {
 /// The so many-th button that copies, and what it shall copy. It is found by its label, which it keeps when
 /// the page renews itself.
 fn browser_nth(browser: &Chromium, number: usize) -> (String, String) {
-    let of_button = "e.closest('li').querySelector('pre code').textContent";
-    let command = browser.all("details[open] button.copy", of_button).swap_remove(number);
-    let label = json!(format!("Copy {command}"));
-    (format!("details[open] button.copy[aria-label={label}]"), command)
+    let of_button = "[e.closest('li').querySelector('pre code').textContent, \
+                     `details[open] button.copy[aria-label=${CSS.escape(e.ariaLabel)}]`].join('\\0')";
+    let buttons = browser.all("details[open] button.copy", of_button);
+    let button = buttons.get(number).unwrap_or_else(|| panic!("but {} buttons", buttons.len()));
+    let (command, selector) = button.split_once('\0').expect("both");
+    (selector.to_owned(), command.to_owned())
 }
