@@ -81,11 +81,10 @@ impl Probes {
 /// The plan of one domain, asked of all its servers or of one.
 fn part(plan: &Plan, request: &ProbeRequest) -> Result<Plan, String> {
     let name = &request.domain;
-    let at = plan.domains.binary_search_by(|domain| domain.name.cmp(name)).map_err(|_| {
+    let mut domain = plan.domain(name).cloned().ok_or_else(|| {
         let example = plan.domains.first().map_or("contoso.com", |domain| domain.name.as_str());
         format!("{name} is not configured; write a domain of the config, such as ?domain={example}")
     })?;
-    let mut domain = plan.domains[at].clone();
     if let Some(server) = &request.server {
         domain = Arc::new(asking(&domain, server)?);
     }

@@ -112,8 +112,8 @@ impl Plan {
     pub fn profile_keys(&self) -> Vec<LookupKey> {
         let mut keys: Vec<LookupKey> = Vec::new();
         for domain in self.profiles.iter().flat_map(|profile| profile.search.iter()) {
-            let known = self.domains.binary_search_by(|known| known.name.cmp(&domain.name));
-            let asked = known.map_or(&[][..], |at| &self.domains[at].resolvers);
+            let known = self.domain(&domain.name);
+            let asked = known.map_or(&[][..], |known| &known.resolvers);
             let is_asked = |upstream: &&Arc<Upstream>| {
                 asked.iter().flat_map(|resolver| &resolver.upstreams).any(|one| one == *upstream)
             };
@@ -125,6 +125,12 @@ impl Plan {
             }
         }
         keys
+    }
+
+    /// The domain of this name.
+    pub fn domain(&self, name: &Name) -> Option<&Arc<PlannedDomain>> {
+        let at = self.domains.binary_search_by(|domain| domain.name.cmp(name)).ok()?;
+        Some(&self.domains[at])
     }
 
     /// Whether a host's endpoints are probed from here at all.

@@ -12,7 +12,7 @@ use crate::model::Plan;
 
 use super::schedule::{Key, Schedule};
 use super::state::State;
-use super::work::{Turn, srv_keys, work};
+use super::work::{Turn, Work, srv_keys, work, work_of};
 
 /// A wait for a part of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,10 +68,12 @@ impl Visits {
         }
     }
 
-    /// Asks for what the observations led to. The schedule learns of it here: where much changes, it is a
-    /// while until all work is worked out again, and somebody waits. `at` is `now` by the clock.
+    /// Asks for what the observations led to. What the whole plan wants of it, too, the schedule learns here:
+    /// where much changes, it is a while until all work is worked out again, and somebody waits. `at` is
+    /// `now` by the clock.
     pub(super) fn advance(
         &mut self,
+        whole: &Plan,
         state: &State,
         schedule: &mut Schedule,
         now: Instant,
@@ -82,13 +84,7 @@ impl Visits {
             // What is not wanted any more is not observed any more.
             visit.waiting.retain(|key| schedule.contains(key));
             if visit.waiting.is_empty() {
-                let work = work(&visit.plan, state, at);
-                for (key, turn) in work.addresses.into_iter().filter(|(_, turn)| turn.offset == 0) {
-                    visit.ask(Key::Lookup(key), Some(turn), schedule, now);
-                }
-                for key in work.endpoints {
-                    visit.ask(Key::Endpoint(key), Some(Turn::ALWAYS), schedule, now);
-                }
+                visit.ask_on(whole, state, schedule, now, at);
             }
             let is_over = visit.waiting.is_empty();
             if is_over {
@@ -110,6 +106,34 @@ impl Visits {
 }
 
 impl Visit {
+    fn ask_on(
+        &mut self,
+        whole: &Plan,
+        state: &State,
+        schedule: &mut Schedule,
+        now: Instant,
+        at: Timestamp,
+    ) {
+        let work = work(&self.plan, state, at);
+        // One of its servers by itself may lead to more than the domain has room for.
+        let wanted: Vec<Work> = self
+            .plan
+            .domains
+            .iter()
+            .filter_map(|domain| whole.domain(&domain.name))
+            .map(|domain| work_of(whole, domain, state, at))
+            .collect();
+        for (key, turn) in work.addresses.into_iter().filter(|(_, turn)| turn.offset == 0) {
+            let turn = wanted.iter().any(|work| work.addresses.contains_key(&key)).then_some(turn);
+            self.ask(Key::Lookup(key), turn, schedule, now);
+        }
+        for key in work.endpoints {
+            let turn =
+                wanted.iter().any(|work| work.endpoints.contains(&key)).then_some(Turn::ALWAYS);
+            self.ask(Key::Endpoint(key), turn, schedule, now);
+        }
+    }
+
     /// Each key once. With a turn, it is scheduled if it is not yet; without, a key that is not will not be
     /// observed, and is not waited for.
     fn ask(&mut self, key: Key, turn: Option<Turn>, schedule: &mut Schedule, now: Instant) {
@@ -130,28 +154,31 @@ mod tests {
     use super::*;
     use crate::config::{parse_server, plan_for, resolver_of};
     use crate::model::{
-        Answer, KmsMode, LookupOutcome, Name, Observation, Probe, ProbeOutcome, Record, RecordKind,
+        Answer, KmsMode, LookupKey, LookupOutcome, Name, Observation, Probe, ProbeOutcome, Record,
+        RecordKind,
     };
 
     fn name(text: &str) -> Name {
         Name::parse(text).expect("a name")
     }
 
-    /// What is there: one record, whose target has one address, where a host is up.
+    /// What server `.53` says: one record, whose target has one address, where a host is up. `.54` has 64
+    /// more ports of it.
     fn seen(key: &Key, at: Timestamp) -> Observation {
         let records = Answer::bare(LookupOutcome::Records);
-        let target = name("kms.test");
-        let answer = |kind| match kind {
-            RecordKind::Srv => Answer {
-                records: vec![Record { priority: 0, weight: 0, port: 1688, target, ttl: 60 }],
-                ..records
-            },
+        let record =
+            |port| Record { priority: 0, weight: 0, port, target: name("kms.test"), ttl: 60 };
+        let answer = |key: &LookupKey| match key.kind {
+            RecordKind::Srv if key.upstream.server.to_string() == "10.0.0.54" => {
+                Answer { records: (1..=64).map(record).collect(), ..records }
+            }
+            RecordKind::Srv => Answer { records: vec![record(1688)], ..records },
             RecordKind::A => Answer { addresses: vec![([10, 0, 0, 1]).into()], ..records },
             RecordKind::Aaaa => Answer::bare(LookupOutcome::Nodata),
         };
         match key {
             Key::Lookup(key) => {
-                Observation::Lookup { key: key.clone(), answer: Arc::new(answer(key.kind)), at }
+                Observation::Lookup { key: key.clone(), answer: Arc::new(answer(key)), at }
             }
             Key::Endpoint(key) => {
                 let probe = Arc::new(Probe::bare(ProbeOutcome::Kms));
@@ -160,34 +187,62 @@ mod tests {
         }
     }
 
-    /// All other work is worked out seldom where much changes: whoever waits does not wait for that.
-    #[tokio::test(start_paused = true)]
-    async fn a_visit_goes_on_by_itself() {
-        let server = parse_server("10.0.0.53").expect("a server");
-        let resolver = resolver_of("hq", &[server]);
-        let plan = Arc::new(plan_for(&[name("east.test")], KmsMode::Required, vec![resolver]));
+    /// A plan of one domain, asked of resolvers of one server each.
+    fn plan(servers: &[&str]) -> Arc<Plan> {
+        let server = |text: &&str| parse_server(text).expect("a server");
+        let resolvers = servers.iter().map(|text| resolver_of(text, &[server(text)])).collect();
+        Arc::new(plan_for(&[name("east.test")], KmsMode::Required, resolvers))
+    }
+
+    /// What is asked for a visit, sorted, while nothing but that is worked out; `before` is known already.
+    fn asked(whole: &Arc<Plan>, part: Arc<Plan>, before: &[Key]) -> Vec<String> {
         let (now, at) = (Instant::now(), Timestamp::UNIX_EPOCH);
         let mut schedule = Schedule::new(Duration::from_mins(1), now);
-        schedule.replan(Duration::from_mins(1), srv_keys(&plan), now, |_| false);
+        schedule.replan(Duration::from_mins(1), srv_keys(whole), now, |_| true);
         let (mut state, mut visits) = (State::default(), Visits::default());
-        let visit = visits.begin(plan, &mut schedule, now);
+        before.iter().for_each(|key| state.record(seen(key, at)));
+        let visit = visits.begin(part, &mut schedule, now);
         let mut asked = Vec::new();
         while let Some(id) = schedule.next_due(now) {
             let key = schedule.key(id).clone();
             asked.push(match &key {
-                Key::Lookup(key) => format!("{} {}", key.name, key.kind),
+                Key::Lookup(key) => format!("{} {} {}", key.upstream.server, key.name, key.kind),
                 Key::Endpoint(key) => key.address.to_string(),
             });
             visits.ended(&key);
             assert!(schedule.ended(&key, now));
             state.record(seen(&key, at));
             assert_eq!(visits.take_finished(), [], "after {asked:?}");
-            visits.advance(&state, &mut schedule, now, at);
+            visits.advance(whole, &state, &mut schedule, now, at);
         }
-        asked[1..3].sort_unstable();
-        let expected =
-            ["_vlmcs._tcp.east.test SRV", "kms.test A", "kms.test AAAA", "10.0.0.1:1688"];
-        assert_eq!(asked, expected);
-        assert_eq!(visits.take_finished(), [visit]);
+        assert_eq!(visits.take_finished(), [visit], "after {asked:?}");
+        asked.sort_unstable();
+        asked
+    }
+
+    const OF_NAMES: [&str; 3] =
+        ["10.0.0.53 _vlmcs._tcp.east.test SRV", "10.0.0.53 kms.test A", "10.0.0.53 kms.test AAAA"];
+
+    /// All other work is worked out seldom where much changes: whoever waits does not wait for that.
+    #[tokio::test(start_paused = true)]
+    async fn a_visit_goes_on_by_itself() {
+        let plan = plan(&["10.0.0.53"]);
+        let [srv, a, aaaa] = OF_NAMES;
+        assert_eq!(asked(&plan, plan.clone(), &[]), ["10.0.0.1:1688", srv, a, aaaa]);
+    }
+
+    /// What a domain has no room for is not probed because one server is asked by itself: the estate would
+    /// see it come and go.
+    #[tokio::test(start_paused = true)]
+    async fn a_visit_brings_nothing_that_the_plan_does_not_want() {
+        let whole = plan(&["10.0.0.54", "10.0.0.53"]);
+        let upstream = whole.resolvers[0].upstreams[0].clone();
+        let address = |kind| LookupKey { upstream: upstream.clone(), name: name("kms.test"), kind };
+        let of_other = [
+            whole.domains[0].srv_key(&upstream),
+            address(RecordKind::A),
+            address(RecordKind::Aaaa),
+        ];
+        assert_eq!(asked(&whole, plan(&["10.0.0.53"]), &of_other.map(Key::Lookup)), OF_NAMES);
     }
 }

@@ -63,16 +63,16 @@ pub fn srv_keys(plan: &Plan) -> Vec<LookupKey> {
 
 /// What must be observed beyond [`srv_keys`], by what was seen until `now`.
 pub fn work(plan: &Plan, state: &State, now: Timestamp) -> Work {
-    let mut planner = Planner {
-        plan,
-        state,
-        horizon: Horizon::new(now, plan.stale_after()),
-        hosts: HashMap::default(),
-        targets: HashSet::default(),
-        work: Work::default(),
-    };
+    let mut planner = Planner::new(plan, state, now);
     plan.domains.iter().for_each(|domain| planner.add_domain(domain));
     plan.profiles.iter().for_each(|profile| planner.add_profile(profile));
+    planner.work
+}
+
+/// The part of [`work`] that is there for this domain of the plan.
+pub(super) fn work_of(plan: &Plan, domain: &PlannedDomain, state: &State, now: Timestamp) -> Work {
+    let mut planner = Planner::new(plan, state, now);
+    planner.add_domain(domain);
     planner.work
 }
 
@@ -114,6 +114,17 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
+    fn new(plan: &'a Plan, state: &'a State, now: Timestamp) -> Self {
+        Self {
+            plan,
+            state,
+            horizon: Horizon::new(now, plan.stale_after()),
+            hosts: HashMap::default(),
+            targets: HashSet::default(),
+            work: Work::default(),
+        }
+    }
+
     fn add_domain(&mut self, domain: &'a PlannedDomain) {
         let mut room = MAX_ENDPOINTS;
         for resolver in domain.resolvers.iter() {
