@@ -84,7 +84,9 @@ impl Visits {
             // What is not wanted any more is not observed any more.
             visit.waiting.retain(|key| schedule.contains(key));
             if visit.waiting.is_empty() {
-                visit.ask_on(whole, state, schedule, now, at);
+                for (key, turn) in visit.leads_to(whole, state, at) {
+                    visit.ask(key, turn, schedule, now);
+                }
             }
             let is_over = visit.waiting.is_empty();
             if is_over {
@@ -106,32 +108,22 @@ impl Visits {
 }
 
 impl Visit {
-    fn ask_on(
-        &mut self,
-        whole: &Plan,
-        state: &State,
-        schedule: &mut Schedule,
-        now: Instant,
-        at: Timestamp,
-    ) {
-        let work = work(&self.plan, state, at);
-        // One of its servers by itself may lead to more than the domain has room for.
-        let wanted: Vec<Work> = self
-            .plan
-            .domains
-            .iter()
-            .filter_map(|domain| whole.domain(&domain.name))
-            .map(|domain| work_of(whole, domain, state, at))
-            .collect();
-        for (key, turn) in work.addresses.into_iter().filter(|(_, turn)| turn.offset == 0) {
-            let turn = wanted.iter().any(|work| work.addresses.contains_key(&key)).then_some(turn);
-            self.ask(Key::Lookup(key), turn, schedule, now);
-        }
-        for key in work.endpoints {
-            let turn =
-                wanted.iter().any(|work| work.endpoints.contains(&key)).then_some(Turn::ALWAYS);
-            self.ask(Key::Endpoint(key), turn, schedule, now);
-        }
+    /// What the observations led to; with a turn, what the whole plan wants, too: one of its servers by itself
+    /// may lead to more than the domain has room for.
+    fn leads_to(&self, whole: &Plan, state: &State, at: Timestamp) -> Vec<(Key, Option<Turn>)> {
+        let domains = self.plan.domains.iter().filter_map(|domain| whole.domain(&domain.name));
+        let wanted: Vec<Work> = domains.map(|domain| work_of(whole, domain, state, at)).collect();
+        let Work { addresses, endpoints } = work(&self.plan, state, at);
+        let first = addresses.into_iter().filter(|(_, turn)| turn.offset == 0);
+        let addresses = first.map(|(key, turn)| {
+            let is_wanted = wanted.iter().any(|work| work.addresses.contains_key(&key));
+            (Key::Lookup(key), is_wanted.then_some(turn))
+        });
+        let endpoints = endpoints.into_iter().map(|key| {
+            let is_wanted = wanted.iter().any(|work| work.endpoints.contains(&key));
+            (Key::Endpoint(key), is_wanted.then_some(Turn::ALWAYS))
+        });
+        addresses.chain(endpoints).collect()
     }
 
     /// Each key once. With a turn, it is scheduled if it is not yet; without, a key that is not will not be

@@ -45,6 +45,14 @@ pub(crate) fn healthy() -> Snapshot {
     )
 }
 
+/// 400 domains, whose metrics are some 300 KB: more than a connection takes at once.
+pub(crate) fn large() -> Snapshot {
+    let (hq, records) = (hq(), [record("k.east.example", 0, 0)]);
+    let of =
+        |number| entry(&hq, &format!("d{number}.example"), KmsMode::Required, Status::Ok, &records);
+    snapshot((0..400).map(of).collect(), Vec::new(), Vec::new())
+}
+
 /// A domain whose record is gone, one whose only host is dead, a domain that the same host hits a
 /// little, a lab with one host, and one that is well.
 pub(crate) fn troubled() -> Snapshot {

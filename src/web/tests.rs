@@ -10,7 +10,6 @@ use crate::clock::Clock;
 use crate::model::finding::Evidence;
 use crate::model::journal::{Entry, Event, EventKind};
 use crate::model::plan::{JournalSettings, Token};
-use crate::model::{KmsMode, Status};
 use crate::report::{self, fixture};
 
 /// A server on loopback, and all that its owner holds.
@@ -233,19 +232,9 @@ async fn metrics_are_compressed_for_whom_it_pleases() {
     assert_eq!(estate(&text), estate(plain.text()));
 }
 
-/// 400 domains, whose text is some 300 KB: more than a connection takes at once.
-fn large() -> Snapshot {
-    let (hq, records) = (fixture::hq(), [fixture::record("k.east.example", 0, 0)]);
-    let entry = |number| {
-        let name = format!("d{number}.example");
-        fixture::entry(&hq, &name, KmsMode::Required, Status::Ok, &records)
-    };
-    fixture::snapshot((0..400).map(entry).collect(), Vec::new(), Vec::new())
-}
-
 #[tokio::test]
 async fn a_scrape_is_whole_whatever_happens_while_it_is_sent() {
-    let served = served(Some(large())).await;
+    let served = served(Some(fixture::large())).await;
     let length = |reply: &Reply| -> usize {
         reply.header("content-length").expect("it is known").parse().expect("a number")
     };

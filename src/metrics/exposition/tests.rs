@@ -335,13 +335,7 @@ fn the_estate_is_made_once_and_the_process_is_fresh() {
 
 #[test]
 fn a_long_text_is_never_held_as_a_whole() {
-    let (hq, records) = (fixture::hq(), [fixture::record("k.east.example", 0, 0)]);
-    let entry = |number: usize| {
-        let name = format!("d{number}.example");
-        fixture::entry(&hq, &name, KmsMode::Required, Status::Ok, &records)
-    };
-    let entries = (0..400).map(entry).collect();
-    let snapshot = Arc::new(fixture::snapshot(entries, Vec::new(), Vec::new()));
+    let snapshot = Arc::new(fixture::large());
     let text = estate(&snapshot);
     let scrape = Exposition::new(Stats::new()).render(Some(&snapshot), Encoding::Plain);
     let length = scrape.length();
